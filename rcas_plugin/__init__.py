@@ -1,0 +1,27 @@
+"""Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one."""
+
+from importlib.metadata import entry_points as _entry_points
+
+from rcas_plugin import hooks as _hooks  # noqa: F401  (registers what the plugin adds)
+from rcas_plugin.errors import RcasError
+from rcas_plugin.importance import Importance, synapse_importance
+from rcas_plugin.methods.base import Batch, Context, Method
+from rcas_plugin.reinit import reinitialize
+from rcas_plugin.selection import Selection, select_synapses
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Batch",
+    "Context",
+    "Importance",
+    "Method",
+    "RcasError",
+    "Selection",
+    "reinitialize",
+    "select_synapses",
+    "synapse_importance",
+]
+
+for _point in _entry_points(group="rcas_plugin.methods"):  # third parties register theirs on import
+    _point.load()

@@ -1,0 +1,183 @@
+"""Train or swap on image folders with the embedded networks, as `main.py` would: same configs, methods and files."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+import yaml
+from torch import Tensor
+from torch.utils.data import TensorDataset
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
+from tqdm.auto import tqdm
+
+from rcas_plugin import __version__
+from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import atomic_path
+from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
+from rcas_plugin.methods.base import Batch, Context, Method
+from rcas_plugin.registry import phases
+from rcas_plugin.settings import parse_settings
+from rcas_plugin.snapshots import save_snapshot
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record, write_record
+
+
+def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
+    """The embedded networks of a config, with a checkpoint in them or (None) newly drawn."""
+    config = _read(cfg_file)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model, num_classes = config["MODEL"], config["DATA"]["num_classes"]
+        gan = Gan(
+            Generator(model["z_dim"], num_classes, model["g_conv_dim"]),
+            Discriminator(num_classes, model["d_conv_dim"]),
+            None,
+            gaussian_latents(model["z_dim"]),
+        )
+    if ckpt_dir is not None:
+        files = checkpoint_files(ckpt_dir)
+        gan.generator.load_state_dict(read_checkpoint(files["G"])["state_dict"])
+        gan.discriminator.load_state_dict(read_checkpoint(files["D"])["state_dict"])
+    return gan
+
+
+def train(
+    cfg_file: str | Path,
+    data_dir: str | Path,
+    save_dir: str | Path,
+    ckpt_dir: str | Path | None = None,
+    *,
+    seed: int = 0,
+    save_freq: int = 100,
+    progress: bool = True,
+) -> Path:
+    """Pre-train, or swap a class where the config has an `RCAS` section; returns the run's checkpoint folder.
+
+    Raises:
+        RcasError: an `RCAS` section without a checkpoint, or one that does not fit the data.
+    """
+    config = _read(cfg_file)
+    images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
+    gan = load_gan(cfg_file, ckpt_dir, seed=seed)
+    phase = config.get("RCAS", {}).get("method", "class_swap") if "RCAS" in config else "train"
+    stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
+    run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
+    folder = Path(save_dir) / "checkpoints" / run_name
+    method: Method | None = None
+    live, labels = torch.arange(config["DATA"]["num_classes"]), targets
+    if "RCAS" in config:
+        if ckpt_dir is None:
+            raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
+        settings = parse_settings(config["RCAS"])
+        plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"))
+        data = SwapDataset(TensorDataset(images), targets.tolist(), plan)
+        images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
+        live = torch.tensor(plan.live)
+        method = phases[settings.method](Context(settings, plan, seed, folder))
+        record: dict[str, Any] = {"labels": list(plan.names), "swap": settings.model_dump(mode="json"),
+                                  "source": str(Path(ckpt_dir).resolve()), "rcas_plugin": __version__}  # fmt: skip
+        save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
+        method.prepare(gan)
+        save_snapshot(folder, "reinit", gan, plan.live, settings.snapshot_images)
+    else:
+        record = {"labels": list(classes.names), "rcas_plugin": __version__}
+    write_record(folder, record)
+
+    options = config["OPTIMIZATION"]
+    loop = _Loop(gan, images, labels, live, method, options, torch.Generator().manual_seed(seed))
+    total = options["total_steps"]
+    for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
+        loop.step(step)
+        if (step + 1) % save_freq == 0 or step + 1 == total:
+            _save(folder, gan, loop, step + 1, seed, run_name)
+            if method is not None:
+                settings = method.context.settings
+                save_snapshot(folder, f"step={step + 1}", gan, method.context.plan.live, settings.snapshot_images)
+    return folder
+
+
+class _Loop:
+    """One discriminator and one generator update a step, with the hinge loss."""
+
+    def __init__(self, gan: Gan, images: Tensor, labels: Tensor, live: Tensor, method: Method | None,
+                 options: Mapping[str, Any], source: torch.Generator) -> None:  # fmt: skip
+        self.gan, self.images, self.labels, self.live, self.method = gan, images, labels, live, method
+        self.batch_size, self.source = options["batch_size"], source
+        betas = (float(options.get("beta1", 0.5)), float(options.get("beta2", 0.999)))
+        self.optimizers = {}
+        for role, network, rate in (("generator", gan.generator, "g_lr"), ("discriminator", gan.discriminator, "d_lr")):
+            trained = [p for name, p in network.named_parameters() if method is None or method.trainable(role, name)]
+            self.optimizers[role] = torch.optim.Adam(trained, options.get(rate, 2e-4), betas, eps=1e-6)
+        gan.generator.train()
+        gan.discriminator.train()
+
+    def step(self, step: int) -> None:
+        pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
+        real, real_labels = self.images[pick], self.labels[pick]
+        with torch.no_grad():
+            fake, fake_labels = self._fakes()
+        judge = self.gan.discriminator
+        loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
+        loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
+        term = self.method and self.method.discriminator_loss(Batch(step, fake, fake_labels, real, real_labels))
+        self._update("discriminator", loss, term)
+        fake, fake_labels = self._fakes()
+        loss = -judge(fake, fake_labels)["adv_output"].mean()
+        term = self.method and self.method.generator_loss(Batch(step, fake, fake_labels))
+        self._update("generator", loss, term)
+        if self.method is not None:
+            self.method.after_step(step)
+
+    def _fakes(self) -> tuple[Tensor, Tensor]:
+        labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)]
+        return self.gan.generator(self.gan.latents(self.batch_size, self.source), labels), labels
+
+    def _update(self, role: str, loss: Tensor, term: Tensor | None) -> None:
+        optimizer = self.optimizers[role]
+        optimizer.zero_grad()
+        (loss if term is None else loss + term).backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+
+
+def _save(folder: Path, gan: Gan, loop: _Loop, step: int, seed: int, run_name: str) -> None:
+    """Write a checkpoint in upstream's layout (`src/worker.py`, save), as newest and as best, and drop the one before."""
+    states = {
+        "G": {"state_dict": gan.generator.state_dict(), "optimizer": loop.optimizers["generator"].state_dict()},
+        "D": {"state_dict": gan.discriminator.state_dict(), "optimizer": loop.optimizers["discriminator"].state_dict(),
+              "seed": seed, "run_name": run_name, "step": step, "epoch": 0, "topk": loop.batch_size, "aa_p": None,
+              "best_step": step, "best_fid": None, "best_fid_ckpt": str(folder), "lecam_emas": None},
+    }  # fmt: skip
+    for network, state in states.items():
+        for when in ("current", "best"):
+            name = f"model={network}-{when}-weights-step={step}.pth"
+            with atomic_path(folder / name) as temporary:
+                torch.save(state, temporary)
+            for path in folder.iterdir():
+                if path.name.startswith(f"model={network}-{when}-weights-step=") and path.name != name:
+                    path.unlink()
+
+
+def _read(cfg_file: str | Path) -> dict[str, Any]:
+    content = yaml.safe_load(Path(cfg_file).read_text(encoding="utf-8"))
+    if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] != 32:
+        raise RcasError(f"{cfg_file}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
+    return dict(content)
+
+
+def _read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes."""
+    data = ImageFolder(str(folder), transforms.Compose([
+        transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip
+    bar = tqdm(data, desc="reading images", unit="image", delay=2, disable=None)
+    images = torch.stack([image for image, _ in bar])
+    targets = torch.tensor(data.targets)
+    counts = torch.bincount(targets, minlength=len(data.classes)).tolist()
+    return images, targets, DataClasses(tuple(data.classes), tuple(counts))

@@ -1,0 +1,97 @@
+"""A conditional GAN in StudioGAN's calling convention, as the methods see it.
+
+`G(z, labels, eval=…)` makes images in [-1, 1]; `D(images, labels, eval=…)` returns a dictionary whose `adv_output` is the
+real/fake logit. Every upstream backbone follows it, but for StyleGAN's generators, which take the label one-hot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+#: (number of latents, random source on the CPU) -> latents on the CPU, (n, z_dim).
+Latents = Callable[[int, torch.Generator], Tensor]
+
+
+def gaussian_latents(z_dim: int) -> Latents:
+    """Standard normal latents; drawn on the CPU, so that every device gets the same ones."""
+    return lambda n, source: torch.randn(n, z_dim, generator=source)
+
+
+@dataclass
+class Gan:
+    """The networks of one run.
+
+    Attributes:
+        generator: G, trained.
+        discriminator: D, trained.
+        ema: the moving average of G that upstream evaluates, or None.
+        latents: draws latents as the run's config says (prior, dimension).
+    """
+
+    generator: nn.Module
+    discriminator: nn.Module
+    ema: nn.Module | None
+    latents: Latents
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The generator whose images a user sees."""
+        return self.generator if self.ema is None else self.ema
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.generator)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    return next(model.parameters()).device
+
+
+def generate(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
+    """Images of G for latents (n, z_dim) and integer labels (n,): (n, channels, height, width), in [-1, 1]."""
+    if hasattr(generator, "mapping") and hasattr(generator, "c_dim"):  # StyleGAN takes the label one-hot
+        return cast(Tensor, generator(z, F.one_hot(labels, cast(int, generator.c_dim)), eval=True))
+    return cast(Tensor, generator(z, labels, eval=True))
+
+
+def discriminate(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mapping[str, Any]:
+    """D's dictionary of outputs for images and integer labels."""
+    return cast("Mapping[str, Any]", discriminator(images, labels, eval=True))
+
+
+@contextmanager
+def frozen_eval(*models: nn.Module) -> Iterator[None]:
+    """Evaluation mode and no gradient for any parameter, inside the block; both as they were, after it."""
+    training = [(module, module.training) for model in models for module in model.modules()]
+    gradient = [(parameter, parameter.requires_grad) for model in models for parameter in model.parameters()]
+    try:
+        for model in models:
+            model.eval().requires_grad_(False)
+        yield
+    finally:
+        for module, mode in training:
+            module.training = mode
+        for parameter, wanted in gradient:
+            parameter.requires_grad_(wanted)
+
+
+@torch.no_grad()
+def sample_images(
+    generator: nn.Module, labels: Tensor, latents: Latents, *, seed: int = 0, batch_size: int = 256
+) -> Tensor:
+    """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents for any generator."""
+    device = device_of(generator)
+    z = latents(len(labels), torch.Generator().manual_seed(seed))
+    with frozen_eval(generator):
+        parts = [
+            generate(generator, z_part.to(device), y_part.to(device)).float().cpu()
+            for z_part, y_part in zip(z.split(batch_size), labels.split(batch_size), strict=True)
+        ]
+    return torch.cat(parts)

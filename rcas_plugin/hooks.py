@@ -1,0 +1,17 @@
+"""What this plugin adds to StudioGAN, by name. Start reading here.
+
+A package of one's own does the same: it imports `rcas_plugin.registry`, registers a `Method` under a name, and offers a
+function that imports it as an entry point of the group `rcas_plugin.methods`; `RCAS.method: that_name` then runs it.
+"""
+
+from __future__ import annotations
+
+from rcas_plugin.importance import synapse_importance
+from rcas_plugin.methods.class_swap import ClassSwap, RetainLoss
+from rcas_plugin.methods.fine_tune import FineTune
+from rcas_plugin.registry import callbacks, losses, phases
+
+phases.register("class_swap")(ClassSwap)
+phases.register("fine_tune")(FineTune)
+losses.register("class_swap")(RetainLoss)
+callbacks.register("synapse_importance")(synapse_importance)

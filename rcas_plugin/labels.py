@@ -1,0 +1,263 @@
+"""Label slots, remaining labels, and the images behind them.
+
+A conditional GAN knows labels 0 to K-1; a data set knows classes by folder. `resolve_labels` says once and for all which
+class's images stand behind which label during a swap, and `SwapDataset` shows a data set that way, opening no image to do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.settings import ClassRef, RcasSettings
+
+
+@dataclass(frozen=True)
+class DataClasses:
+    """What a data set says about its classes without an image being opened.
+
+    Attributes:
+        names: class names in the order of their indices (the indices themselves as text where there are no names).
+        counts: images a class, same order.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class LabelPlan:
+    """Which images stand behind which label during a swap.
+
+    Attributes:
+        num_classes: K, the labels that the GAN was built with.
+        slots: label -> index of the new class in the data set, or None where `new_data` holds its images.
+        remaining: label -> index of its class in the data set.
+        names: the name of the class behind each of the K labels, after the swap.
+        new_files: label -> the image files of a new class from a folder of its own.
+        guessed: True where folder order was taken for label order with nothing to confirm it.
+    """
+
+    num_classes: int
+    slots: Mapping[int, int | None]
+    remaining: Mapping[int, int]
+    names: tuple[str, ...]
+    new_files: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    guessed: bool = False
+
+    @property
+    def live(self) -> tuple[int, ...]:
+        """The labels that are drawn for fakes and that have images: remaining ones and slots, ascending."""
+        return tuple(sorted({*self.slots, *self.remaining}))
+
+    @property
+    def class_to_label(self) -> dict[int, int]:
+        """Index of a class in the data set -> the label that its images carry; other classes are left out."""
+        moved = {index: label for label, index in self.slots.items() if index is not None}
+        return {**{index: label for label, index in self.remaining.items()}, **moved}
+
+
+def resolve_labels(
+    settings: RcasSettings, num_classes: int, classes: DataClasses, recorded: Sequence[str] | None = None
+) -> LabelPlan:
+    """Work out which class of the data set stands behind which label.
+
+    The class behind each label at pre-training is taken from, in this order: `RCAS.labels`; what the pre-training run
+    recorded; the data set's classes where there are K of them; the data set's classes without the new ones where that
+    makes K.
+
+    Args:
+        settings: the RCAS section.
+        num_classes: K, the labels of the GAN (`DATA.num_classes`).
+        classes: the classes of the data set.
+        recorded: the names that the pre-training run recorded, label by label.
+
+    Raises:
+        RcasError: the section and the data do not fit; the sentence names the key and what is allowed.
+    """
+    new_names = _new_class_names(settings, classes)
+    names, guessed = _label_names(settings, num_classes, classes, recorded, new_names)
+    slots = {_slot(ref, names): new for ref, new in settings.swap.items()}
+    if len(slots) < len(settings.swap):
+        raise RcasError("RCAS.swap: the same slot is named twice; name each slot once")
+
+    folders = {name: index for index, name in enumerate(classes.names)}
+    new_files: dict[int, tuple[str, ...]] = {}
+    slot_index: dict[int, int | None] = {}
+    for label, ref in slots.items():
+        if settings.new_data is not None:
+            slot_index[label] = None
+            new_files[label] = _image_files(settings.new_data, str(ref), alone=len(slots) == 1)
+        else:
+            slot_index[label] = _class_index(ref, classes)
+
+    taken = {index for index in slot_index.values() if index is not None}
+    if len(taken) < len([index for index in slot_index.values() if index is not None]):
+        raise RcasError("RCAS.swap: the same new class is named for two slots; name each new class once")
+    remaining = _remaining(settings, names, slots.keys(), folders, taken, classes)
+
+    after = list(names)
+    for label, ref in slots.items():
+        index = slot_index[label]
+        after[label] = str(ref) if index is None else classes.names[index]
+    return LabelPlan(num_classes, slot_index, remaining, tuple(after), new_files, guessed)
+
+
+def _new_class_names(settings: RcasSettings, classes: DataClasses) -> set[str]:
+    """The names of the new classes that lie in the data set itself."""
+    if settings.new_data is not None:
+        return set()
+    return {classes.names[_class_index(ref, classes)] for ref in settings.swap.values()}
+
+
+def _class_index(ref: ClassRef, classes: DataClasses) -> int:
+    shown = ", ".join(classes.names[:20])
+    if isinstance(ref, str):
+        if ref not in classes.names:
+            raise RcasError(f"RCAS.swap: the new class {ref!r} has no images; classes of the data set: {shown}")
+        index = classes.names.index(ref)
+    else:
+        index = ref
+        if not 0 <= index < len(classes.names):
+            raise RcasError(
+                f"RCAS.swap: there is no class of index {index} in the data set; allowed: 0 to {len(classes.names) - 1}"
+            )
+    if classes.counts[index] == 0:
+        raise RcasError(f"RCAS.swap: the new class {classes.names[index]!r} has no images; classes of the data set: {shown}")
+    return index
+
+
+def _label_names(
+    settings: RcasSettings,
+    num_classes: int,
+    classes: DataClasses,
+    recorded: Sequence[str] | None,
+    new_names: set[str],
+) -> tuple[tuple[str, ...], bool]:
+    if settings.labels is not None:
+        if len(settings.labels) != num_classes:
+            raise RcasError(
+                f"RCAS.labels: {len(settings.labels)} names for a GAN of {num_classes} labels; name one class folder a label"
+            )
+        return tuple(settings.labels), False
+    if recorded is not None and len(recorded) == num_classes:
+        return tuple(recorded), False
+    if len(classes.names) == num_classes:
+        return classes.names, True
+    old = tuple(name for name in classes.names if name not in new_names)
+    if len(old) == num_classes:
+        return old, False
+    raise RcasError(
+        f"RCAS.labels: the data set has {len(classes.names)} classes and the GAN {num_classes} labels; "
+        "list the class folder of each label at pre-training, in order"
+    )
+
+
+def _slot(ref: ClassRef, names: Sequence[str]) -> int:
+    if isinstance(ref, str):
+        if ref not in names:
+            raise RcasError(f"RCAS.swap: slot {ref!r} is not a label; allowed: {', '.join(names)}")
+        return names.index(ref)
+    if not 0 <= ref < len(names):
+        hint = f'; for the class folder write "{ref}" in quotes' if str(ref) in names else ""
+        raise RcasError(f"RCAS.swap: slot {ref} is outside the labels; allowed: 0 to {len(names) - 1}{hint}")
+    return ref
+
+
+def _remaining(
+    settings: RcasSettings,
+    names: Sequence[str],
+    slots: Any,
+    folders: Mapping[str, int],
+    taken: set[int],
+    classes: DataClasses,
+) -> dict[int, int]:
+    if settings.remaining == "all":
+        chosen = [
+            label
+            for label, name in enumerate(names)
+            if label not in slots and name in folders and folders[name] not in taken and classes.counts[folders[name]]
+        ]
+        if not chosen:
+            raise RcasError("RCAS.remaining: no label remains; allowed: all, with images of at least one class beside the swap")
+    else:
+        chosen = []
+        for ref in settings.remaining:
+            if isinstance(ref, str) and ref not in names:
+                raise RcasError(f"RCAS.remaining: {ref!r} is not a label; allowed: {', '.join(names)}")
+            label = names.index(ref) if isinstance(ref, str) else ref
+            if not 0 <= label < len(names):
+                raise RcasError(f"RCAS.remaining: {label} is outside the labels; allowed: 0 to {len(names) - 1}")
+            if label in slots:
+                raise RcasError(f"RCAS.remaining: slot {ref} of RCAS.swap cannot remain as well; leave it out of one of the two")
+            index = folders.get(names[label])
+            if index is None or not classes.counts[index]:
+                raise RcasError(f"RCAS.remaining: label {label} ({names[label]}) has no images; leave it out")
+            if index in taken:
+                raise RcasError(
+                    f"RCAS.remaining: {names[label]!r} is the new class of RCAS.swap; its images carry the slot's label, leave it out"
+                )
+            chosen.append(label)
+    return {label: folders[names[label]] for label in chosen}
+
+
+def _image_files(folder: str, name: str, *, alone: bool) -> tuple[str, ...]:
+    root = Path(folder) / name
+    if not root.is_dir() and alone:
+        root = Path(folder)
+    files = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS) if root.is_dir() else []
+    if not files:
+        raise RcasError(f"RCAS.new_data: the new class {name!r} has no images in {root}; allowed: {', '.join(IMG_EXTENSIONS)}")
+    return tuple(files)
+
+
+class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
+    """A data set as the swap sees it: old-class images left out, new-class images under the slot's label.
+
+    Args:
+        base: yields (image tensor, class index); only its items of live classes are ever asked for.
+        targets: the class index of every item of `base`, read without opening an image.
+        plan: which class stands behind which label.
+        transform: PIL image -> tensor, for the image files of `plan.new_files`.
+
+    Attributes:
+        labels: the label of every item; upstream's samplers read it.
+    """
+
+    def __init__(
+        self,
+        base: Dataset[Any],
+        targets: Sequence[int],
+        plan: LabelPlan,
+        transform: Callable[[Any], torch.Tensor] | None = None,
+    ) -> None:
+        to_label = plan.class_to_label
+        self.base = base
+        self.transform = transform
+        self.items: list[int | str] = []
+        self.labels: list[int] = []
+        for index, target in enumerate(targets):
+            if int(target) in to_label:
+                self.items.append(index)
+                self.labels.append(to_label[int(target)])
+        for label, files in plan.new_files.items():
+            self.items += files
+            self.labels += [label] * len(files)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        item = self.items[position]
+        if isinstance(item, int):
+            return self.base[item][0], self.labels[position]
+        image = default_loader(item)
+        assert self.transform is not None
+        return self.transform(image), self.labels[position]

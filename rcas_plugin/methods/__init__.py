@@ -1,0 +1,1 @@
+"""One module a method; `rcas_plugin.hooks` registers them."""

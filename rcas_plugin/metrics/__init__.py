@@ -1,0 +1,1 @@
+"""What a swap is judged by."""

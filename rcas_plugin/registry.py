@@ -1,0 +1,59 @@
+"""Tables of names: how the plugin and third parties add something to a class-swap run.
+
+A name is taken once; asking for a name that is not there lists the names that are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Generic, TypeVar
+
+from rcas_plugin.errors import RcasError
+
+T = TypeVar("T")
+
+
+class Table(Mapping[str, T], Generic[T]):
+    """A read-only mapping from names to entries that grows by `register` alone."""
+
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator: enter the decorated object under `name`; a name that is taken is an error."""
+
+        def enter(entry: T) -> T:
+            if name in self._entries and self._entries[name] is not entry:
+                raise RcasError(f"the {self.kind} {name!r} is registered already, by {self._entries[name]!r}")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def __getitem__(self, name: str) -> T:
+        try:
+            return self._entries[name]
+        except KeyError:
+            raise RcasError(f"there is no {self.kind} {name!r}; there are: {', '.join(sorted(self))}") from None
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+#: `RCAS.method`: what happens to a loaded GAN before and during fine-tuning. Entries are `methods.base.Method` classes.
+phases: Table[Any] = Table("phase")
+#: Terms added to the generator's or the discriminator's loss, asked for by a method.
+losses: Table[Any] = Table("loss")
+#: Functions that a method calls at a moment of its own, such as `synapse_importance` before the selection.
+callbacks: Table[Any] = Table("callback")
+#: Modules put around, or in the place of, upstream's layers.
+adapters: Table[Any] = Table("adapter")
+#: What importance differentiates: (D's outputs, labels (n,)) -> (n,).
+objectives: Table[Any] = Table("objective")

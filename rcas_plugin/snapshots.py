@@ -1,0 +1,44 @@
+"""Snapshots: the same latents through the generator again and again, so that pictures and curves can be made of a run.
+
+A run with an `RCAS` section keeps them beside its checkpoint: `before`, `reinit` (right after `Method.prepare`) and one a save step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rcas_plugin.files import atomic_path
+from rcas_plugin.gan import Gan, sample_images
+
+FOLDER = "snapshots"
+
+
+def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], per_label: int) -> None:
+    """Write `per_label` images of each label to `folder/snapshots/MOMENT.npz` (`images` uint8 (n, h, w, channels), `labels`)."""
+    if per_label < 1:
+        return
+    wanted = torch.tensor(labels).repeat_interleave(per_label)
+    images = sample_images(gan.evaluated, wanted, gan.latents, seed=0)
+    pixels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    with atomic_path(folder / FOLDER / f"{moment}.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, images=pixels, labels=wanted.numpy())
+
+
+def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
+    """Images (n, channels, h, w) in [-1, 1] and labels (n,) of a moment."""
+    with np.load(folder / FOLDER / f"{moment}.npz") as content:
+        images = torch.from_numpy(content["images"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return images, torch.from_numpy(content["labels"])
+
+
+def moments(folder: Path) -> dict[int, str]:
+    """Step -> moment, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
+    found = {0: "reinit"}
+    for path in (folder / FOLDER).glob("step=*.npz"):
+        found[int(path.stem.partition("=")[2])] = path.stem
+    return dict(sorted(found.items()))

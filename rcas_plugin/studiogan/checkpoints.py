@@ -1,0 +1,85 @@
+"""StudioGAN's checkpoint folders: found, read without pickled code, compared with a config's networks, recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import write_json
+
+#: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
+RECORD = "rcas.json"
+
+
+def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Path]:
+    """The files of a checkpoint by network: `G`, `D` and, where it is there, `G_ema`.
+
+    Raises:
+        RcasError: the folder or one of G and D is missing.
+    """
+    root, when = Path(folder), "best" if best else "current"
+    if not root.is_dir():
+        raise RcasError(f"-ckpt: there is no folder {root}; give the folder that holds model=G-{when}-weights-step=….pth")
+    found = {}
+    for network in ("G", "D", "G_ema"):
+        start = f"model={network}-{when}-weights-step="
+        files = sorted(path for path in root.iterdir() if path.name.startswith(start) and path.suffix == ".pth")
+        if files:
+            found[network] = files[0]
+        elif network != "G_ema":
+            raise RcasError(f"-ckpt: {root} holds no {start}….pth; give the folder of a whole StudioGAN checkpoint")
+    return found
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The content of one checkpoint file, on the CPU.
+
+    Raises:
+        RcasError: the file is truncated, holds code, or is no StudioGAN checkpoint.
+    """
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here, and none of them names the file
+        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+        raise RcasError(f"-ckpt: {path} cannot be read ({reason}); put a whole checkpoint file in its place") from None
+    if not isinstance(content, dict) or "state_dict" not in content:
+        raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no state_dict")
+    return content
+
+
+def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, backbone: str) -> None:
+    """Raise `RcasError` unless a checkpoint's tensors are those of the config's network."""
+    missing, extra = [k for k in expected if k not in state], [k for k in state if k not in expected]
+    other = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    if not (missing or extra or other):
+        return
+    if missing or extra:
+        what = f"it has no {missing[0]}" if missing else f"its {extra[0]} is too much"
+    else:
+        key = other[0]
+        what = f"its {key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
+    raise RcasError(
+        f"-ckpt: {path.name} is not of this config's {backbone} network ({what}); "
+        "take the config that trained it, with its MODEL section and DATA.num_classes"
+    )
+
+
+def read_record(folder: str | Path) -> dict[str, Any]:
+    """What a run under the plugin recorded beside its checkpoint, or an empty dictionary."""
+    path = Path(folder) / RECORD
+    if not path.is_file():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, json.JSONDecodeError):
+        raise RcasError(f"-ckpt: {path} cannot be read; delete it, and name the classes in RCAS.labels") from None
+    return content if isinstance(content, dict) else {}
+
+
+def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
+    write_json(Path(folder) / RECORD, dict(record))

@@ -1,0 +1,45 @@
+"""Upstream's networks of a config, outside of a run: to look at a checkpoint's images."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+
+from rcas_plugin.gan import Gan
+from rcas_plugin.studiogan.activation import activate
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint
+from rcas_plugin.studiogan.wiring import latents_of
+
+
+def load_gan(studiogan: Path, cfg_file: str | Path, ckpt_dir: str | Path | None, *, best: bool = False) -> Gan:
+    """Build the networks of a config in this process and load a checkpoint into them.
+
+    Args:
+        studiogan: the root folder of a StudioGAN.
+        cfg_file: a StudioGAN config, with an `RCAS` section or without.
+        ckpt_dir: a checkpoint folder, or None for new networks.
+        best: take the best checkpoint and not the newest.
+    """
+    activate(studiogan / "src")
+    config: Any = importlib.import_module("config")
+    model: Any = importlib.import_module("models.model")
+    cfgs = config.Configurations(str(cfg_file))
+    build = model.load_generator_discriminator.upstream
+    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=cfgs.MODEL, STYLEGAN=cfgs.STYLEGAN,
+                     MODULES=cfgs.MODULES, RUN=SimpleNamespace(mixed_precision=False), device=device, logger=None)  # fmt: skip
+    gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
+    if ckpt_dir is not None:
+        files = checkpoint_files(ckpt_dir, best=best)
+        pairs = (("G", gan.generator), ("D", gan.discriminator), ("G_ema", gan.ema))
+        for network, module in pairs:
+            if module is not None:
+                path = files.get(network, files["G"])
+                state = read_checkpoint(path)["state_dict"]
+                compare(state, module.state_dict(), path, cfgs.MODEL.backbone)
+                module.load_state_dict(state)
+    return gan

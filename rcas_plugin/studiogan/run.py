@@ -1,0 +1,155 @@
+"""One run under the plugin: what was asked for, checked before anything is written, and the state while it goes on."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from rcas_plugin import __version__
+from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import Gan
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.methods.base import Method
+from rcas_plugin.settings import RcasSettings, parse_settings
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint, read_record
+from rcas_plugin.studiogan.data import data_classes
+
+#: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
+Mode = Literal["swap", "resume", "evaluate"]
+
+
+@dataclass(frozen=True)
+class SwapRun:
+    """What a config with an `RCAS` section asks for, checked. Travels to every process of a distributed run.
+
+    Attributes:
+        settings: the `RCAS` section.
+        plan: which class stands behind which label.
+        classes: of the training data.
+        mode: start, go on, or evaluate only.
+        source: the checkpoint folder that was given (never written to when a swap starts).
+    """
+
+    settings: RcasSettings
+    plan: LabelPlan
+    classes: DataClasses
+    mode: Mode
+    source: str
+
+    @property
+    def starts(self) -> bool:
+        return self.mode == "swap"
+
+    def record(self) -> dict[str, Any]:
+        """What is written beside the run's checkpoints."""
+        return {
+            "labels": list(self.plan.names),
+            "swap": self.settings.model_dump(mode="json"),
+            "slots": {str(label): self.plan.names[label] for label in sorted(self.plan.slots)},
+            "remaining": sorted(self.plan.remaining),
+            "source": self.source,
+            "rcas_plugin": __version__,
+        }
+
+
+@dataclass
+class ActiveRun:
+    """The state of this process's run; the wrappers of the seams read and fill it.
+
+    Attributes:
+        cfgs: upstream's Configurations, or None before they are read.
+        swap: what the `RCAS` section asks for, or None for a plain upstream run.
+        gan: the networks, once they are built.
+        method: the method at work, once it is made.
+        seen: (images, labels) that D was shown since the last fakes were made.
+        step: the step of training, from 0.
+        worker: upstream's worker, once it is made.
+    """
+
+    cfgs: Any = None
+    swap: SwapRun | None = None
+    gan: Gan | None = None
+    method: Method | None = None
+    seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
+    step: int = 0
+    worker: Any = None
+
+    def record(self) -> dict[str, Any]:
+        """What is written beside the checkpoints: for a swap its settings, for any run the class of each label."""
+        if self.swap is not None:
+            return self.swap.record()
+        names = class_names(self.cfgs)
+        return {"labels": list(names), "rcas_plugin": __version__} if names else {}
+
+
+def class_names(cfgs: Any) -> tuple[str, ...] | None:
+    """The class behind each label of a plain run, where the data set has a name for each."""
+    try:
+        names = data_classes(cfgs.DATA, cfgs.RUN, cfgs.MISC.no_proc_data).names
+    except RcasError:
+        return None
+    return names if len(names) == cfgs.DATA.num_classes else None
+
+
+def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
+    """Check a config with an `RCAS` section against its data and its checkpoint; nothing is written.
+
+    Raises:
+        RcasError: one sentence that names the key or the option and what is allowed.
+    """
+    settings = parse_settings(section)
+    RUN = cfgs.RUN
+    if cfgs.MODEL.g_cond_mtd == "W/O" or cfgs.DATA.num_classes < 2:
+        raise RcasError("RCAS: this config's GAN is not conditional; allowed: MODEL.g_cond_mtd cBN or cAdaIN, two labels or more")
+    if RUN.ckpt_dir is None:
+        raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
+    if settings.retain > 0 and RUN.distributed_data_parallel:
+        raise RcasError("RCAS.retain: not with -DDP; allowed: 0")
+    record = read_record(RUN.ckpt_dir)
+    resumes = record.get("swap") == settings.model_dump(mode="json")
+    mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
+    classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
+    # a swap's own record names the new class in the slot; its source's record names the labels that the swap began with
+    before = read_record(record["source"]) if "swap" in record and mode != "swap" and Path(record["source"]).is_dir() else record
+    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, before.get("labels"))
+    check_checkpoint(cfgs)
+    return SwapRun(settings, plan, classes, mode, str(Path(RUN.ckpt_dir).resolve()))
+
+
+def check_checkpoint(cfgs: Any) -> None:
+    """Raise `RcasError` unless `-ckpt` names whole checkpoint files of this config's networks."""
+    files = checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)
+    expected = empty_networks(cfgs)
+    for network, path in files.items():
+        content = read_checkpoint(path)
+        compare(content["state_dict"], expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
+        if network == "D" and "run_name" not in content:
+            raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
+
+
+def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
+    """The tensors that this config's G and D would have: names and shapes, no memory."""
+    model: Any = importlib.import_module("models.model")
+    build = getattr(model.load_generator_discriminator, "upstream", model.load_generator_discriminator)
+    ops: Any = importlib.import_module("utils.ops")
+    initialise = ops.init_weights
+    ops.init_weights = lambda modules, method: None
+    try:
+        with torch.device("meta"):
+            networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=_without_ema(cfgs.MODEL),
+                             STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES, RUN=cfgs.RUN, device="meta", logger=None)  # fmt: skip
+    finally:
+        ops.init_weights = initialise
+    return {"G": networks[0].state_dict(), "D": networks[3].state_dict()}
+
+
+def _without_ema(MODEL: Any) -> Any:
+    copy = type(MODEL)()
+    vars(copy).update(vars(MODEL))
+    copy.apply_g_ema = False
+    return copy

@@ -1,0 +1,339 @@
+"""The wrappers that stand in the seams: a few lines each, between upstream's calls and the run's method."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+import importlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import Gan, Latents
+from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
+from rcas_plugin.methods.base import Batch, Context
+from rcas_plugin.registry import phases
+from rcas_plugin.settings import parse_settings
+from rcas_plugin.snapshots import save_snapshot
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_record
+from rcas_plugin.studiogan.data import swap_dataset
+from rcas_plugin.studiogan.run import ActiveRun, check_checkpoint, plan_run
+from rcas_plugin.studiogan.seams import replace
+from rcas_plugin.studiogan.stop import stop_with_a_sentence
+from rcas_plugin.studiogan.worker import make_worker
+from rcas_plugin.synapses import register_module_type
+
+#: The run of this process; a distributed run has one in each process.
+RUN = ActiveRun()
+
+
+def wire() -> None:
+    """Put every wrapper into its seam; safe to call again."""
+    replace("config.Configurations._overwrite_cfgs", "section", _read_section)
+    replace("config.Configurations.check_compatability", "checks", _check)
+    replace("config.Configurations.define_losses", "losses", _define_losses)
+    replace("loader.Dataset_", "labels", _dataset)
+    replace("loader.WORKER", "worker", lambda upstream: make_worker(upstream, RUN))
+    replace("metrics.preparation.prepare_moments", "cache", _cached_apart)
+    replace("metrics.preparation.prepare_real_feats", "cache", _cached_apart)
+    replace("models.model.load_generator_discriminator", "method", _load_networks)
+    replace("utils.ckpt.load_StudioGAN_ckpts", "start", _load_checkpoint)
+    replace("utils.log.make_run_name", "name", _run_name)
+    replace("utils.misc.toggle_grad", "trainable", _toggle_grad)
+    replace("utils.sample.generate_images", "seen", _generate_images)
+    replace("utils.sample.sample_y", "live", _sample_y)
+    _register_stylegan_layers()
+
+
+def adopt(cfgs: Any) -> None:
+    """Take over a config in the process that trains; a spawned process gets it by pickle."""
+    RUN.cfgs, RUN.swap = cfgs, getattr(cfgs, "rcas_run", None)
+
+
+# the config ------------------------------------------------------------------------------------------------------------
+
+
+class _RawSection:
+    """The RCAS section as upstream stores a section: attributes. Its keys are checked by `settings`, not here."""
+
+    def __getattr__(self, name: str) -> None:
+        if name.startswith("__"):
+            raise AttributeError(name)
+
+
+def _read_section(original: Any) -> Any:
+    @functools.wraps(original)
+    @stop_with_a_sentence
+    def _overwrite_cfgs(self: Any, cfg_file: str) -> None:
+        try:
+            content = yaml.safe_load(Path(cfg_file).read_text(encoding="utf-8"))
+        except (OSError, yaml.YAMLError) as error:
+            raise RcasError(f"-cfg: {cfg_file} cannot be read: {' '.join(str(error).split())}") from None
+        if not isinstance(content, dict) or not all(isinstance(section, dict) for section in content.values()):
+            raise RcasError(f"-cfg: {cfg_file} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
+        if "RCAS" in content:
+            parse_settings(content["RCAS"])
+            self.super_cfgs["RCAS"] = _RawSection()
+        try:
+            original(self, cfg_file)
+        except (AttributeError, KeyError) as error:
+            raise RcasError(f"-cfg: {cfg_file} has a key that StudioGAN does not know: {error}") from None
+
+    return _overwrite_cfgs
+
+
+def _check(original: Any) -> Any:
+    @functools.wraps(original)
+    @stop_with_a_sentence
+    def check_compatability(self: Any) -> None:
+        if self.RUN.train and (self.RUN.print_freq < 1 or self.RUN.save_freq % self.RUN.print_freq):
+            raise RcasError(
+                f"--save_freq {self.RUN.save_freq} is no multiple of --print_freq {self.RUN.print_freq}; choose one that is"
+            )
+        try:
+            original(self)
+        except AssertionError as error:
+            raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
+        self.rcas_run = None
+        section = self.super_cfgs.get("RCAS")
+        if section is not None:
+            self.rcas_run = plan_run(self, vars(section))
+            _say_plan(self.rcas_run)
+        elif self.RUN.ckpt_dir is not None:
+            check_checkpoint(self)
+        adopt(self)
+
+    return check_compatability
+
+
+def _say_plan(run: Any) -> None:
+    plan, counts = run.plan, run.classes.counts
+    lines = []
+    for label in range(plan.num_classes):
+        if label in plan.slots:
+            images = len(plan.new_files[label]) if label in plan.new_files else counts[plan.slots[label]]
+            lines.append(f"  label {label}: {plan.names[label]}, new ({images} images)")
+        elif label in plan.remaining:
+            lines.append(f"  label {label}: {plan.names[label]} ({counts[plan.remaining[label]]} images)")
+        else:
+            lines.append(f"  label {label}: not used any more")
+    what = {"swap": "starts from", "resume": "goes on in", "evaluate": "is evaluated in"}[run.mode]
+    print(f"rcas: {run.settings.method} {what} {run.source}", *lines, sep="\n")
+    if plan.guessed:
+        print(
+            "rcas: nothing records the classes that the checkpoint was trained on; its labels are taken to be the data set's "
+            "folders in order. Set RCAS.labels if they were others."
+        )
+
+
+def _define_losses(original: Any) -> Any:
+    @functools.wraps(original)
+    def define_losses(self: Any) -> None:
+        original(self)
+        if RUN.method is not None:
+            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR)
+            self.LOSS.d_loss = _with_term(self.LOSS.d_loss, DISCRIMINATOR)
+
+    return define_losses
+
+
+def _with_term(loss: Any, role: str) -> Any:
+    @functools.wraps(loss)
+    def total(*args: Any, **kwargs: Any) -> Any:
+        value = loss(*args, **kwargs)
+        if RUN.method is None or not RUN.seen:  # multi-hinge calls d_loss twice an update; the term is added once
+            return value
+        seen, RUN.seen = RUN.seen, []
+        if role == GENERATOR:
+            term = RUN.method.generator_loss(Batch(RUN.step, *seen[0]))
+        else:
+            term = RUN.method.discriminator_loss(Batch(RUN.step, *seen[1], *seen[0]))
+        return value if term is None else value + term
+
+    return total
+
+
+# data ------------------------------------------------------------------------------------------------------------------
+
+
+def _dataset(original: Any) -> Any:
+    @functools.wraps(original, updated=())
+    def dataset(*args: Any, **kwargs: Any) -> Any:
+        base = original(*args, **kwargs)
+        if RUN.swap is None:
+            return base
+        return swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer)
+
+    return dataset
+
+
+def _cached_apart(original: Any) -> Any:
+    """Upstream caches statistics of the real data by the data set's name; a swap's real data are others."""
+
+    @functools.wraps(original)
+    def prepare(*args: Any, cfgs: Any, **kwargs: Any) -> Any:
+        if RUN.swap is not None:
+            plan = RUN.swap.plan
+            key = json.dumps([sorted(plan.class_to_label.items()), {k: list(v) for k, v in plan.new_files.items()}])
+            cfgs = copy.copy(cfgs)
+            cfgs.DATA = copy.copy(cfgs.DATA)
+            cfgs.DATA.name += "-swap-" + hashlib.sha256(key.encode()).hexdigest()[:12]
+        return original(*args, cfgs=cfgs, **kwargs)
+
+    return prepare
+
+
+def _sample_y(original: Any) -> Any:
+    @functools.wraps(original)
+    def sample_y(y_sampler: Any, batch_size: int, num_classes: int, device: Any) -> Any:
+        if RUN.swap is None or isinstance(y_sampler, int):
+            return original(y_sampler=y_sampler, batch_size=batch_size, num_classes=num_classes, device=device)
+        live = torch.tensor(RUN.swap.plan.live, device=device)
+        drawn = original(y_sampler=y_sampler, batch_size=batch_size, num_classes=len(live), device=device)
+        return None if drawn is None else live[drawn]
+
+    return sample_y
+
+
+def _generate_images(original: Any) -> Any:
+    @functools.wraps(original)
+    def generate_images(*args: Any, **kwargs: Any) -> Any:
+        made = original(*args, **kwargs)
+        RUN.seen.clear()
+        return made
+
+    return generate_images
+
+
+# networks and checkpoints -----------------------------------------------------------------------------------------------
+
+
+def _load_networks(original: Any) -> Any:
+    @functools.wraps(original)
+    @stop_with_a_sentence
+    def load_generator_discriminator(*args: Any, **kwargs: Any) -> Any:
+        networks = original(*args, **kwargs)
+        swap = RUN.swap
+        if swap is None or swap.mode == "evaluate":
+            return networks
+        cfgs, logger = RUN.cfgs, kwargs.get("logger")
+        gan = RUN.gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
+        context = Context(
+            settings=swap.settings,
+            plan=swap.plan,
+            seed=cfgs.RUN.seed,
+            directory=_own_folder(cfgs) if logger is not None and swap.starts else None,
+            log=logger.info if logger is not None else lambda line: None,
+        )
+        RUN.method = phases[swap.settings.method](context)
+        if not swap.starts:
+            RUN.method.restore(gan)
+            return networks
+        files = checkpoint_files(swap.source, best=cfgs.RUN.load_best)
+        gan.generator.load_state_dict(read_checkpoint(files["G"])["state_dict"])
+        gan.discriminator.load_state_dict(read_checkpoint(files["D"])["state_dict"])
+        if gan.ema is not None:
+            gan.ema.load_state_dict(read_checkpoint(files.get("G_ema", files["G"]))["state_dict"])
+        count, own = swap.settings.snapshot_images, context.directory
+        if own is not None:
+            save_snapshot(own, "before", gan, swap.plan.live, count)
+        RUN.method.prepare(gan)
+        if own is not None:
+            save_snapshot(own, "reinit", gan, swap.plan.live, count)
+        return networks
+
+    return load_generator_discriminator
+
+
+def latents_of(MODEL: Any) -> Latents:
+    """Latents as the config's generator takes them: the prior, and InfoGAN's codes behind it."""
+
+    def draw(n: int, source: torch.Generator) -> torch.Tensor:
+        if MODEL.z_prior == "uniform":
+            z = torch.rand(n, MODEL.z_dim, generator=source) * 2 - 1
+        else:
+            z = torch.randn(n, MODEL.z_dim, generator=source)
+        if MODEL.info_type in ("discrete", "both"):
+            codes = torch.randint(MODEL.info_dim_discrete_c, (n, MODEL.info_num_discrete_c), generator=source)
+            z = torch.cat([z, torch.nn.functional.one_hot(codes, MODEL.info_dim_discrete_c).flatten(1).float()], 1)
+        if MODEL.info_type in ("continuous", "both"):
+            z = torch.cat([z, torch.rand(n, MODEL.info_num_conti_c, generator=source) * 2 - 1], 1)
+        return z
+
+    return draw
+
+
+def _own_folder(cfgs: Any) -> Path:
+    return Path(cfgs.RUN.save_dir) / "checkpoints" / RUN.cfgs.rcas_run_name
+
+
+def _load_checkpoint(original: Any) -> Any:
+    @functools.wraps(original)
+    def load_StudioGAN_ckpts(**given: Any) -> Any:  # noqa: N802  (upstream's name)
+        if RUN.swap is None or not RUN.swap.starts:
+            return original(**given)
+        # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
+        # moments were gathered for the old class
+        options, logger, run_name = given["RUN"], given["logger"], given["run_name"]
+        options.ckpt_dir = str(_own_folder(RUN.cfgs))
+        if given["global_rank"] == 0:
+            write_record(options.ckpt_dir, RUN.record())
+        if logger is not None:
+            for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
+                handler.close()
+                logger.removeHandler(handler)
+            logger = importlib.import_module("utils.log").make_logger(options.save_dir, run_name, None)
+            logger.info("Pre-trained checkpoint is %s; this run's own is %s", RUN.swap.source, options.ckpt_dir)
+        augment = RUN.cfgs.AUG
+        initial = augment.ada_initial_augment_p
+        aa_p = augment.apa_initial_augment_p if initial == "N/A" else initial
+        if given["apply_g_ema"]:
+            given["ema"].source, given["ema"].target = given["Gen"], given["Gen_ema"]
+        return run_name, 0, 0, RUN.cfgs.OPTIMIZATION.batch_size, aa_p, 0, None, None, None, logger
+
+    return load_StudioGAN_ckpts
+
+
+def _run_name(original: Any) -> Any:
+    @functools.wraps(original)
+    def make_run_name(format: str, data_name: str, framework: str, phase: str) -> str:  # noqa: A002  (upstream's name)
+        if RUN.swap is not None and RUN.swap.starts:
+            phase = RUN.swap.settings.method
+        name: str = original(format, data_name=data_name, framework=framework, phase=phase)
+        if RUN.cfgs is not None:
+            RUN.cfgs.rcas_run_name = name
+        return name
+
+    return make_run_name
+
+
+def _toggle_grad(original: Any) -> Any:
+    @functools.wraps(original)
+    def toggle_grad(model: Any, grad: bool, *args: Any, **kwargs: Any) -> None:
+        original(model, grad, *args, **kwargs)
+        if not grad or RUN.method is None or RUN.gan is None:
+            return
+        network = importlib.import_module("utils.misc").peel_model(model)
+        roles: Mapping[Any, str] = {RUN.gan.generator: GENERATOR, RUN.gan.discriminator: DISCRIMINATOR}
+        if network in roles:
+            for name, parameter in network.named_parameters():
+                if not RUN.method.trainable(roles[network], name):
+                    parameter.requires_grad = False
+
+    return toggle_grad
+
+
+def _register_stylegan_layers() -> None:
+    """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
+    for name in ("models.stylegan2", "models.stylegan3"):
+        module: Any = importlib.import_module(name)
+        for layer, kind in (("FullyConnectedLayer", "linear"), ("Conv2dLayer", "conv"), ("SynthesisLayer", "conv"), ("ToRGBLayer", "conv")):
+            if hasattr(module, layer):
+                register_module_type(getattr(module, layer), kind)
+

@@ -1,0 +1,118 @@
+"""Which weights of a network are synapses that can be selected: found by module type, never by the text of a name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+#: Kinds of weight, by the type of the module that holds it. A backbone with layers of its own adds to it.
+_KINDS: dict[type[nn.Module], str] = {
+    nn.Conv1d: "conv",
+    nn.Conv2d: "conv",
+    nn.Conv3d: "conv",
+    nn.ConvTranspose1d: "conv_transpose",
+    nn.ConvTranspose2d: "conv_transpose",
+    nn.ConvTranspose3d: "conv_transpose",
+    nn.Linear: "linear",
+    nn.Embedding: "embedding",
+}
+
+KINDS = frozenset({"conv", "conv_transpose", "linear", "embedding"})
+
+
+def register_module_type(module_type: type[nn.Module], kind: str) -> None:
+    """Make the `weight` of a layer type of one's own selectable, as one of `KINDS`."""
+    if kind not in KINDS:
+        raise ValueError(f"kind {kind!r} is unknown; allowed: {', '.join(sorted(KINDS))}")
+    _KINDS[module_type] = kind
+
+
+@dataclass(frozen=True)
+class Synapse:
+    """One weight tensor of a network.
+
+    Attributes:
+        name: of the trained tensor, as in `named_parameters()` (`….weight_orig` under spectral norm).
+        kind: one of `KINDS`.
+        module: the layer that holds it.
+        weight: the trained tensor.
+    """
+
+    name: str
+    kind: str
+    module: nn.Module
+    weight: nn.Parameter
+
+
+@dataclass(frozen=True)
+class SpectralNorm:
+    """The state of torch's spectral-norm hook on a layer: the layer uses `weight_orig / sigma`."""
+
+    u: Tensor
+    v: Tensor
+    dim: int
+
+    def matrix(self, weight: Tensor) -> Tensor:
+        """The weight as the matrix whose largest singular value is divided out."""
+        return weight.movedim(self.dim, 0).flatten(1)
+
+    def sigma(self, weight: Tensor) -> Tensor:
+        return torch.dot(self.u, self.matrix(weight) @ self.v)
+
+    def outer(self, weight: Tensor) -> Tensor:
+        """`u v^T`, in the weight's shape: the derivative of sigma with respect to the weight."""
+        moved = weight.movedim(self.dim, 0)
+        return torch.outer(self.u, self.v).view_as(moved).movedim(0, self.dim)
+
+    @torch.no_grad()
+    def refresh(self, weight: Tensor, iterations: int = 100) -> None:
+        """Bring u and v to the weight's leading singular vectors, in place, by power iteration.
+
+        Upstream turns them by one iteration a step; after an edit of the weight they would be stale for many.
+        """
+        matrix = self.matrix(weight)
+        if not matrix.any():
+            return
+        if not (matrix @ self.v).any():  # the old vector lies in the null space of the edited weight
+            self.v.copy_(matrix.abs().sum(0))
+        for _ in range(iterations):
+            self.u.copy_(nn.functional.normalize(matrix @ self.v, dim=0))
+            self.v.copy_(nn.functional.normalize(matrix.T @ self.u, dim=0))
+
+
+def spectral_norm_of(module: nn.Module) -> SpectralNorm | None:
+    """The spectral norm that `torch.nn.utils.spectral_norm` put on the module's weight, or None."""
+    if not hasattr(module, "weight_orig"):
+        return None
+    hook = next(hook for hook in module._forward_pre_hooks.values() if hasattr(hook, "n_power_iterations"))
+    return SpectralNorm(cast(Tensor, module.weight_u), cast(Tensor, module.weight_v), int(getattr(hook, "dim", 0)))
+
+
+def kind_of(module: nn.Module) -> str | None:
+    """The kind of the module's weight, or None where the module's type is no layer with one."""
+    return next((_KINDS[t] for t in type(module).__mro__ if t in _KINDS), None)
+
+
+def find_synapses(model: nn.Module, kinds: frozenset[str] = KINDS) -> dict[str, Synapse]:
+    """Every selectable weight of a network, by parameter name, in the order of `named_parameters()`.
+
+    A tensor that two layers share is listed once.
+    """
+    holders: dict[int, tuple[nn.Module, str]] = {}
+    for module in model.modules():
+        kind = kind_of(module)
+        if kind is None or kind not in kinds:
+            continue
+        weight = getattr(module, "weight_orig", None)
+        if weight is None:
+            weight = module._parameters.get("weight")
+        if isinstance(weight, nn.Parameter):
+            holders.setdefault(id(weight), (module, kind))
+    return {
+        name: Synapse(name, holders[id(parameter)][1], holders[id(parameter)][0], parameter)
+        for name, parameter in model.named_parameters()
+        if id(parameter) in holders
+    }

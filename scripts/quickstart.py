@@ -1,0 +1,190 @@
+"""The quickstart: a small GAN on scikit-learn's digits 1 to 9, then 9 swapped for 0 by class_swap and by fine_tune.
+
+With a StudioGAN at hand it runs StudioGAN's main.py; without one, the embedded networks. Everything goes to outputs/quickstart/.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from rcas_plugin import RcasError
+from rcas_plugin.embedded import loop as embedded
+from rcas_plugin.files import write_json
+from rcas_plugin.gan import Gan
+from rcas_plugin.metrics.classifier import Classifier, predict, recognised, train_classifier
+from rcas_plugin.metrics.distances import frechet_distance
+from rcas_plugin.report.machine import describe_run
+from rcas_plugin.report.pictures import draw_before_after, draw_curves
+from rcas_plugin.snapshots import load_snapshot, moments
+from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
+from rcas_plugin.studiogan.patching import install
+
+CONFIGS = REPOSITORY / "configs" / "digits"
+OUT = REPOSITORY / "outputs" / "quickstart"
+METHODS = ("class_swap", "fine_tune")
+OLD, NEW = 9, 0
+SAVE_FREQ = 25
+
+#: (config's name, data, checkpoint folder or None, save_freq) -> checkpoint folder
+Runner = Callable[[str, Path, Path | None, int], Path]
+
+
+def write_digits() -> None:
+    """The digits as image folders: data/old has 1 to 9, data/new has 0 to 8 as well as the obsolete 9."""
+    digits = load_digits()
+    for name, kept in (("old", range(1, 10)), ("new", range(10))):
+        for index in np.flatnonzero(np.isin(digits.target, kept)):
+            folder = OUT / "data" / name / "train" / str(digits.target[index])
+            folder.mkdir(parents=True, exist_ok=True)
+            Image.fromarray((digits.images[index] * 255 / 16).astype(np.uint8)).save(folder / f"{index:04d}.png")
+
+
+def real_images() -> tuple[torch.Tensor, torch.Tensor]:
+    """All digits at 32x32, (n, 1, 32, 32) in [-1, 1], and their classes (n,)."""
+    digits = load_digits()
+    images = [Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS)
+              for image in digits.images]  # fmt: skip
+    return torch.from_numpy(np.stack(images))[:, None].float() / 127.5 - 1, torch.from_numpy(digits.target).long()
+
+
+def studiogan_runner(studiogan: Path) -> Runner:
+    """Runs StudioGAN's own main.py, its output in a log file, its progress bar on the terminal."""
+
+    def run(config: str, data: Path, ckpt: Path | None, save_freq: int) -> Path:
+        options = ["-t", "-cfg", str(CONFIGS / f"{config}.yaml"), "-data", str(data), "-save", str(OUT / config)]
+        options += ["-hdf5", "-l", "--pre_resizer", "lanczos", "-metrics", "none", "--num_workers", "0", "--seed", "0"]
+        options += ["--print_freq", str(save_freq), "--save_freq", str(save_freq)]
+        if ckpt is not None:
+            options += ["-ckpt", str(ckpt)]
+        log = OUT / f"{config}.log"
+        with log.open("w") as file:
+            ended = subprocess.run(main_command(studiogan, *options), stdout=file, check=False)
+        if ended.returncode:
+            raise RcasError(f"{config}: main.py ended with exit code {ended.returncode}; its output is in {log}")
+        return next((OUT / config / "checkpoints").iterdir())
+
+    return run
+
+
+def embedded_runner(config: str, data: Path, ckpt: Path | None, save_freq: int) -> Path:
+    """Runs the same config on the embedded networks."""
+    return embedded.train(CONFIGS / f"{config}.yaml", data, OUT / config, ckpt, save_freq=save_freq)
+
+
+def measure(judge: Classifier, real: torch.Tensor, run: Path) -> dict[str, Any]:
+    """Metrics of each moment of a run: slot and remaining labels recognised, the old class left, the distance to the new class."""
+    shown = [*range(1, 9), NEW]  # the class behind each of the nine labels after the swap
+    slot = len(shown) - 1
+    by_step: dict[str, Any] = {}
+    for step, moment in moments(run).items():
+        images, labels = load_snapshot(run, moment)
+        images = images.mean(1, keepdim=True)
+        found = recognised(judge, images, labels, shown)
+        of_slot = images[labels == slot]
+        with torch.no_grad():
+            distance = frechet_distance(judge.features(real), judge.features(of_slot))
+        by_step[str(step)] = {
+            "new_class_recognised": found.pop(slot),
+            "old_class_left": float((predict(judge, of_slot) == OLD).float().mean()),
+            "remaining_recognised": float(np.mean(list(found.values()))),
+            "new_class_distance": distance,
+        }
+    return by_step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--studiogan", type=Path, default=None, help="a StudioGAN; the submodule by default")
+    parser.add_argument("--embedded", action="store_true", help="use the embedded networks even where StudioGAN is")
+    args = parser.parse_args()
+    start = time.perf_counter()
+    runner: Runner = embedded_runner
+    studiogan = None
+    if not args.embedded:
+        try:
+            studiogan = find_studiogan(args.studiogan)
+            install(studiogan)
+            runner = studiogan_runner(studiogan)
+        except RcasError as error:
+            studiogan = None
+            print(f"Running on the embedded networks: {error}")
+    if studiogan is not None:
+        print(f"Running StudioGAN's main.py in {studiogan}")
+
+    shutil.rmtree(OUT, ignore_errors=True)
+    write_digits()
+    images, classes = real_images()
+    held_out = torch.arange(len(images)) % 5 == 0
+    judge = train_classifier(images[~held_out], classes[~held_out], 10, epochs=12, batch_size=64)
+    accuracy = float((predict(judge, images[held_out]) == classes[held_out]).float().mean())
+    print(f"The judge, a classifier trained on real digits, is right on {accuracy:.1%} of held-out ones")
+
+    pretrained = runner("pretrain", OUT / "data" / "old", None, 1200)
+    runs = {method: runner(method, OUT / "data" / "new", pretrained, SAVE_FREQ) for method in METHODS}
+    curves = {method: measure(judge, images[classes == NEW], run) for method, run in runs.items()}
+    draw(runs, curves)
+    write_json(OUT / "metrics.json", {
+        **describe_run(), "engine": "studiogan" if studiogan else "embedded", "judge_accuracy": accuracy,
+        "seconds": round(time.perf_counter() - start, 1), "checkpoints": {"pretrain": _short(pretrained), **{
+            method: _short(run) for method, run in runs.items()}}, "steps": curves})  # fmt: skip
+
+    print("\n| | new class recognised in the slot | old class left | remaining labels recognised | distance to the new class |")
+    print("| --- | --- | --- | --- | --- |")
+    for method, steps in curves.items():
+        for step in ("0", list(steps)[-1]):
+            at = steps[step]
+            print(f"| {method}, step {step} | {at['new_class_recognised']:.0%} | {at['old_class_left']:.0%} "
+                  f"| {at['remaining_recognised']:.0%} | {at['new_class_distance']:.1f} |")  # fmt: skip
+    print(f"\n{time.perf_counter() - start:.0f} s. Look at {_short(OUT)}/before_after.png and curves.png; figures in metrics.json")
+
+
+def draw(runs: dict[str, Path], curves: dict[str, Any]) -> None:
+    """before_after.png and curves.png."""
+    swap, tuned = runs["class_swap"], runs["fine_tune"]
+    draw_before_after(
+        OUT / "before_after.png",
+        {
+            "before": load_snapshot(swap, "before"),
+            "class_swap: re-initialised": load_snapshot(swap, "reinit"),
+            "class_swap: fine-tuned": load_snapshot(swap, list(moments(swap).values())[-1]),
+            "fine_tune: fine-tuned": load_snapshot(tuned, list(moments(tuned).values())[-1]),
+        },
+        {**{label: f"label {label + 1}" for label in range(8)}, 8: f"slot {OLD}\n→ {NEW}"},
+    )
+    panels = {
+        "new class recognised in the slot": "new_class_recognised",
+        "Fréchet distance to the new class": "new_class_distance",
+        "remaining labels recognised": "remaining_recognised",
+    }
+    draw_curves(
+        OUT / "curves.png",
+        {
+            title: {m: {int(step): at[key] for step, at in steps.items()} for m, steps in curves.items()}
+            for title, key in panels.items()
+        },
+        logarithmic=("Fréchet distance to the new class",),
+    )
+
+
+def _short(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except RcasError as mistake:
+        print(f"quickstart: {mistake}", file=sys.stderr)
+        raise SystemExit(2) from None
