@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="rcas",
         description="Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.",
-        epilog="Swap a class:  python STUDIOGAN/src/main.py --plugin rcas -t -cfg swap.yaml -ckpt PRETRAINED -data DATA -save OUT",
+        epilog="Swap a class:  python STUDIOGAN/src/main.py --plugin rcas -t -cfg swap.yaml -ckpt DIR -data DIR -save OUT",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     texts = {
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=text, description=text)
         if name != "config":
             command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
-                                 help="a StudioGAN elsewhere; STUDIOGAN_ROOT does the same, the submodule is the default")  # fmt: skip
+                                 help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
     args = parser.parse_args(arguments)
     try:
         if args.command == "doctor":

@@ -83,9 +83,7 @@ def frozen_eval(*models: nn.Module) -> Iterator[None]:
 
 
 @torch.no_grad()
-def sample_images(
-    generator: nn.Module, labels: Tensor, latents: Latents, *, seed: int = 0, batch_size: int = 256
-) -> Tensor:
+def sample_images(generator: nn.Module, labels: Tensor, latents: Latents, *, seed: int = 0, batch_size: int = 256) -> Tensor:
     """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents for any generator."""
     device = device_of(generator)
     z = latents(len(labels), torch.Generator().manual_seed(seed))

@@ -110,46 +110,7 @@ def synapse_importance(
     z, y = z[rank::world], y[rank::world]
 
     synapses = {GENERATOR: find_synapses(generator, kinds), DISCRIMINATOR: find_synapses(discriminator, kinds)}
-    flat = {(role, name): synapse for role, found in synapses.items() for name, synapse in found.items()}
-    total = {key: torch.zeros_like(synapse.weight) for key, synapse in flat.items()}
-    by_module = {synapse.module: key for key, synapse in flat.items()}
-    step: Callable[[Tensor, Tensor], int]
-
-    def logits(z_part: Tensor, y_part: Tensor) -> Tensor:
-        return score(discriminate(discriminator, generate(generator, z_part, y_part), y_part), y_part)
-
-    def vectorised(z_part: Tensor, y_part: Tensor) -> int:
-        with _recorded_layers(list(by_module)) as calls, torch.enable_grad():
-            outputs = logits(z_part, y_part).sum()
-            flow = torch.autograd.grad(outputs, [call.output for call in calls], allow_unused=True)
-        needed = 0
-        of_module = defaultdict(list)
-        for call, gradient in zip(calls, flow, strict=True):
-            needed += 3 * call.output.numel() // len(y_part)
-            if gradient is not None:
-                of_module[call.module].append((call.input, gradient))
-        largest = 0
-        for module, pairs in of_module.items():
-            key = by_module[module]
-            absolute, cost = _sum_of_absolute_gradients(flat[key], pairs)
-            total[key] += absolute
-            largest = max(largest, cost)
-        return 4 * (needed + largest)
-
-    def one_by_one(z_part: Tensor, y_part: Tensor) -> int:
-        weights = [synapse.weight for synapse in flat.values()]
-        for weight in weights:
-            weight.requires_grad_(True)
-        for index in range(len(y_part)):
-            with torch.enable_grad():
-                logit = logits(z_part[index : index + 1], y_part[index : index + 1]).sum()
-                gradients = torch.autograd.grad(logit, weights, allow_unused=True)
-            for key, gradient in zip(flat, gradients, strict=True):
-                if gradient is not None:
-                    total[key] += gradient.abs()
-        return 0
-
-    step = vectorised if all(_has_identity(synapse) for synapse in flat.values()) else one_by_one
+    sums = _Sums(generator, discriminator, score, synapses)
     with (
         frozen_eval(generator, discriminator),
         tqdm(total=len(y), desc="synapse importance", unit="image", delay=2, disable=None if progress else True) as bar,
@@ -157,20 +118,78 @@ def synapse_importance(
         done, batch = 0, min(4, len(y))
         while done < len(y):
             part = slice(done, done + batch)
-            cost = step(z[part].to(device), y[part].to(device))
+            cost = sums.add(z[part].to(device), y[part].to(device))
             bar.update(min(batch, len(y) - done))
             done += batch
-            batch = max(1, min(256, memory_mb * 2**20 // cost)) if cost else 4
-    for value in total.values():
+            batch = max(1, min(256, memory_mb * 2**20 // max(1, cost)))
+    for summed in sums.total.values():
         if world > 1:
-            dist.all_reduce(value)
-        value /= num_samples
+            dist.all_reduce(summed)
+        summed.div_(num_samples)
     return Importance(
-        {role: {name: total[role, name] for name in found} for role, found in synapses.items()},
+        {role: {name: sums.total[role, name] for name in found} for role, found in synapses.items()},
         {role: {name: synapse.kind for name, synapse in found.items()} for role, found in synapses.items()},
-        {"labels": list(labels), "samples": num_samples, "seed": seed, "estimator": "per_sample",
-         "objective": objective if isinstance(objective, str) else getattr(objective, "__name__", "callable")},
+        {
+            "labels": list(labels),
+            "samples": num_samples,
+            "seed": seed,
+            "estimator": "per_sample",
+            "objective": objective if isinstance(objective, str) else getattr(objective, "__name__", "callable"),
+        },
     )
+
+
+class _Sums:
+    """The running sum over samples of |gradient|, by (role, parameter name)."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        score: Objective,
+        synapses: Mapping[str, Mapping[str, Synapse]],
+    ) -> None:
+        self.generator, self.discriminator, self.score = generator, discriminator, score
+        self.synapses = {(role, name): synapse for role, found in synapses.items() for name, synapse in found.items()}
+        self.total = {key: torch.zeros_like(synapse.weight) for key, synapse in self.synapses.items()}
+        self.by_module = {synapse.module: key for key, synapse in self.synapses.items()}
+        self.vectorises = all(_has_identity(synapse) for synapse in self.synapses.values())
+
+    def add(self, z: Tensor, labels: Tensor) -> int:
+        """Add a batch of samples; returns the bytes that one sample takes."""
+        with torch.enable_grad():
+            return self._add_batch(z, labels) if self.vectorises else self._add_one_by_one(z, labels)
+
+    def _logits(self, z: Tensor, labels: Tensor) -> Tensor:
+        images = generate(self.generator, z, labels)
+        return self.score(discriminate(self.discriminator, images, labels), labels)
+
+    def _add_batch(self, z: Tensor, labels: Tensor) -> int:
+        with _recorded_layers(list(self.by_module)) as calls:
+            logits = self._logits(z, labels).sum()
+            gradients = torch.autograd.grad(logits, [call.output for call in calls], allow_unused=True)
+        pairs = defaultdict(list)
+        for call, gradient in zip(calls, gradients, strict=True):
+            if gradient is not None:
+                pairs[call.module].append((call.input, gradient))
+        largest = 0
+        for module, of_module in pairs.items():
+            key = self.by_module[module]
+            absolute, floats = _sum_of_absolute_gradients(self.synapses[key], of_module)
+            self.total[key] += absolute
+            largest = max(largest, floats)
+        recorded = 3 * sum(call.output.numel() for call in calls) // len(labels)
+        return 4 * (recorded + largest)
+
+    def _add_one_by_one(self, z: Tensor, labels: Tensor) -> int:
+        weights = [synapse.weight.requires_grad_(True) for synapse in self.synapses.values()]
+        for one in range(len(labels)):
+            logit = self._logits(z[one : one + 1], labels[one : one + 1]).sum()
+            gradients = torch.autograd.grad(logit, weights, allow_unused=True)
+            for key, gradient in zip(self.synapses, gradients, strict=True):
+                if gradient is not None:
+                    self.total[key] += gradient.abs()
+        return 0
 
 
 # the outer-product identity -------------------------------------------------------------------------------------------
@@ -206,7 +225,7 @@ def _has_identity(synapse: Synapse) -> bool:
     module = synapse.module
     if type(module) in (nn.Linear, nn.Embedding):
         return True
-    return (
+    return bool(
         type(module) in (nn.Conv2d, nn.ConvTranspose2d)
         and module.groups == 1
         and module.padding_mode == "zeros"

@@ -201,9 +201,7 @@ def _remaining(
             if index is None or not classes.counts[index]:
                 raise RcasError(f"RCAS.remaining: label {label} ({names[label]}) has no images; leave it out")
             if index in taken:
-                raise RcasError(
-                    f"RCAS.remaining: {names[label]!r} is the new class of RCAS.swap; its images carry the slot's label, leave it out"
-                )
+                raise RcasError(f"RCAS.remaining: {names[label]!r} is the new class of RCAS.swap; leave it out of the list")
             chosen.append(label)
     return {label: folders[names[label]] for label in chosen}
 

@@ -44,8 +44,7 @@ class Selection:
     def counts(self) -> dict[str, dict[str, tuple[int, int]]]:
         """(selected, all) weights of every tensor, by role and parameter name."""
         return {
-            role: {name: (int(mask.sum()), mask.numel()) for name, mask in masks.items()}
-            for role, masks in self.masks.items()
+            role: {name: (int(mask.sum()), mask.numel()) for name, mask in masks.items()} for role, masks in self.masks.items()
         }
 
     def fraction(self, role: str) -> float:
@@ -109,10 +108,13 @@ def select_synapses(
         else:
             flat = torch.cat([value.flatten() for value in chosen.values()]) if chosen else torch.zeros(0)
             parts = _top(flat, ratios[role]).split([value.numel() for value in chosen.values()])
-            masks[role] = {
-                name: part.view_as(value) for (name, value), part in zip(chosen.items(), parts, strict=True)
-            }
-    settings = {"importance": dict(importance.settings), "ratio": ratios, "scope": scope, "kinds": sorted(kinds)}
+            masks[role] = {name: part.view_as(value) for (name, value), part in zip(chosen.items(), parts, strict=True)}
+    settings = {
+        "importance": dict(importance.settings),
+        "ratio": ratios,
+        "scope": scope,
+        "kinds": sorted(kinds),
+    }
     return Selection(masks, settings)
 
 

@@ -59,18 +59,12 @@ class RcasSettings(Section):
     labels: list[str] | None = Field(
         None, description="class folder of each label at pre-training; needed only where no run recorded it"
     )
-    new_data: str | None = Field(
-        None, description="a folder with the new class's images, or with a sub-folder a new class"
-    )
+    new_data: str | None = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
     importance: ImportanceSettings = Field(default_factory=ImportanceSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     reinit: Literal["zero"] = Field("zero", description="what is put in the place of the selected weights")
-    retain: float = Field(
-        0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels"
-    )
-    snapshot_images: int = Field(
-        16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none"
-    )
+    retain: float = Field(0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels")
+    snapshot_images: int = Field(16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none")
 
 
 def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
@@ -141,8 +135,11 @@ def _field_at(path: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
 
 
 def _allowed(field: FieldInfo) -> str:
-    bounds = {type(limit).__name__: getattr(limit, type(limit).__name__.lower()) for limit in field.metadata if
-              type(limit).__name__ in {"Gt", "Ge", "Le"}}
+    bounds = {
+        type(limit).__name__: getattr(limit, type(limit).__name__.lower())
+        for limit in field.metadata
+        if type(limit).__name__ in {"Gt", "Ge", "Le"}
+    }
     if "Ge" in bounds and "Le" in bounds:
         return f"{bounds['Ge']} to {bounds['Le']}"
     if "Gt" in bounds:

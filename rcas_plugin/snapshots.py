@@ -1,6 +1,7 @@
 """Snapshots: the same latents through the generator again and again, so that pictures and curves can be made of a run.
 
-A run with an `RCAS` section keeps them beside its checkpoint: `before`, `reinit` (right after `Method.prepare`) and one a save step.
+A run with an `RCAS` section keeps them beside its checkpoint: `before`, `reinit` (right after `Method.prepare`) and one at
+each save step.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python scripts/mnist_swap.py --mnist ../shared/data/mnist.npz
 
-Each stage is left out where its result lies in the output folder already, so an interrupted run goes on. About an hour on 2 cores.
+Each stage is left out where its result lies in the output folder already, so an interrupted run goes on.
+About an hour on 2 cores.
 """
 
 from __future__ import annotations
@@ -97,7 +98,10 @@ def main() -> None:
     pretrained = run(studiogan, args.out, "pretrain", args.out / "old", None)
     rows = {"pre-trained": (CONFIGS / "pretrain.yaml", pretrained)}
     for method in ("class_swap", "fine_tune"):
-        rows[method] = (CONFIGS / f"{method}.yaml", run(studiogan, args.out, method, args.out / "new", pretrained))
+        rows[method] = (
+            CONFIGS / f"{method}.yaml",
+            run(studiogan, args.out, method, args.out / "new", pretrained),
+        )
 
     labels = torch.arange(9).repeat_interleave(args.images)
     results: dict[str, dict[str, float]] = {}
@@ -111,9 +115,12 @@ def main() -> None:
     print(f"\nimages that the classifier calls what they should be ({args.images} a label)\n")
     print("| | " + " | ".join(str(digit) for digit in range(1, 9)) + " | slot 9 |")
     print("| --- |" + " --- |" * 9)
-    for name, found in results.items():
-        print(f"| {name} | " + " | ".join(f"{value:.1%}" for value in found.values()) + " |")
-    write_json(args.out / "mnist_swap.json", {**describe_run(), "classifier_accuracy": accuracy, "recognised": results})
+    for name, row in results.items():
+        print(f"| {name} | " + " | ".join(f"{value:.1%}" for value in row.values()) + " |")
+    write_json(
+        args.out / "mnist_swap.json",
+        {**describe_run(), "classifier_accuracy": accuracy, "recognised": results},
+    )
 
 
 if __name__ == "__main__":

@@ -22,7 +22,6 @@ from sklearn.datasets import load_digits
 from rcas_plugin import RcasError
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.files import write_json
-from rcas_plugin.gan import Gan
 from rcas_plugin.metrics.classifier import Classifier, predict, recognised, train_classifier
 from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.report.machine import describe_run
@@ -54,7 +53,7 @@ def write_digits() -> None:
 def real_images() -> tuple[torch.Tensor, torch.Tensor]:
     """All digits at 32x32, (n, 1, 32, 32) in [-1, 1], and their classes (n,)."""
     digits = load_digits()
-    images = [Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS)
+    images: list[Any] = [Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS)
               for image in digits.images]  # fmt: skip
     return torch.from_numpy(np.stack(images))[:, None].float() / 127.5 - 1, torch.from_numpy(digits.target).long()
 
@@ -63,8 +62,27 @@ def studiogan_runner(studiogan: Path) -> Runner:
     """Runs StudioGAN's own main.py, its output in a log file, its progress bar on the terminal."""
 
     def run(config: str, data: Path, ckpt: Path | None, save_freq: int) -> Path:
-        options = ["-t", "-cfg", str(CONFIGS / f"{config}.yaml"), "-data", str(data), "-save", str(OUT / config)]
-        options += ["-hdf5", "-l", "--pre_resizer", "lanczos", "-metrics", "none", "--num_workers", "0", "--seed", "0"]
+        options = [
+            "-t",
+            "-cfg",
+            str(CONFIGS / f"{config}.yaml"),
+            "-data",
+            str(data),
+            "-save",
+            str(OUT / config),
+        ]
+        options += [
+            "-hdf5",
+            "-l",
+            "--pre_resizer",
+            "lanczos",
+            "-metrics",
+            "none",
+            "--num_workers",
+            "0",
+            "--seed",
+            "0",
+        ]
         options += ["--print_freq", str(save_freq), "--save_freq", str(save_freq)]
         if ckpt is not None:
             options += ["-ckpt", str(ckpt)]
@@ -84,7 +102,7 @@ def embedded_runner(config: str, data: Path, ckpt: Path | None, save_freq: int) 
 
 
 def measure(judge: Classifier, real: torch.Tensor, run: Path) -> dict[str, Any]:
-    """Metrics of each moment of a run: slot and remaining labels recognised, the old class left, the distance to the new class."""
+    """By step of a run: slot and remaining labels recognised, the old class left, the distance to the new class."""
     shown = [*range(1, 9), NEW]  # the class behind each of the nine labels after the swap
     slot = len(shown) - 1
     by_step: dict[str, Any] = {}
@@ -147,7 +165,9 @@ def main() -> None:
             at = steps[step]
             print(f"| {method}, step {step} | {at['new_class_recognised']:.0%} | {at['old_class_left']:.0%} "
                   f"| {at['remaining_recognised']:.0%} | {at['new_class_distance']:.1f} |")  # fmt: skip
-    print(f"\n{time.perf_counter() - start:.0f} s. Look at {_short(OUT)}/before_after.png and curves.png; figures in metrics.json")
+    print(
+        f"\n{time.perf_counter() - start:.0f} s. Look at {_short(OUT)}/before_after.png and curves.png; figures in metrics.json"
+    )
 
 
 def draw(runs: dict[str, Path], curves: dict[str, Any]) -> None:

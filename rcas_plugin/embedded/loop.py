@@ -112,7 +112,10 @@ class _Loop:
         self.batch_size, self.source = options["batch_size"], source
         betas = (float(options.get("beta1", 0.5)), float(options.get("beta2", 0.999)))
         self.optimizers = {}
-        for role, network, rate in (("generator", gan.generator, "g_lr"), ("discriminator", gan.discriminator, "d_lr")):
+        for role, network, rate in (
+            ("generator", gan.generator, "g_lr"),
+            ("discriminator", gan.discriminator, "d_lr"),
+        ):
             trained = [p for name, p in network.named_parameters() if method is None or method.trainable(role, name)]
             self.optimizers[role] = torch.optim.Adam(trained, options.get(rate, 2e-4), betas, eps=1e-6)
         gan.generator.train()
@@ -126,11 +129,12 @@ class _Loop:
         judge = self.gan.discriminator
         loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
         loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
-        term = self.method and self.method.discriminator_loss(Batch(step, fake, fake_labels, real, real_labels))
+        batch = Batch(step, fake, fake_labels, real, real_labels)
+        term = None if self.method is None else self.method.discriminator_loss(batch)
         self._update("discriminator", loss, term)
         fake, fake_labels = self._fakes()
         loss = -judge(fake, fake_labels)["adv_output"].mean()
-        term = self.method and self.method.generator_loss(Batch(step, fake, fake_labels))
+        term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
         self._update("generator", loss, term)
         if self.method is not None:
             self.method.after_step(step)
@@ -142,7 +146,7 @@ class _Loop:
     def _update(self, role: str, loss: Tensor, term: Tensor | None) -> None:
         optimizer = self.optimizers[role]
         optimizer.zero_grad()
-        (loss if term is None else loss + term).backward()  # type: ignore[no-untyped-call]
+        (loss if term is None else loss + term).backward()
         optimizer.step()
 
 

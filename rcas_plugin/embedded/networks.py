@@ -1,6 +1,6 @@
 """A generator and a discriminator for 32x32 images, named and computed as upstream's `resnet` backbone.
 
-Conditional batch norm in G, projection and spectral norm in D: the `g_cond_mtd: cBN`, `d_cond_mtd: PD`, `apply_d_sn: True` of a config.
+Conditional batch norm in G, projection and spectral norm in D: `g_cond_mtd: cBN`, `d_cond_mtd: PD`, `apply_d_sn: True`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ class ConditionalBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, one_hot: Tensor) -> Tensor:
         normal: Tensor = self.bn(x)
-        return normal * (1 + self.gain(one_hot))[..., None, None] + self.bias(one_hot)[..., None, None]
+        out: Tensor = normal * (1 + self.gain(one_hot))[..., None, None] + self.bias(one_hot)[..., None, None]
+        return out
 
 
 class GeneratorBlock(nn.Module):
@@ -60,11 +61,11 @@ class Generator(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def forward(self, z: Tensor, label: Tensor, eval: bool = False) -> Tensor:  # noqa: A002  (StudioGAN's name)
+    def forward(self, z: Tensor, label: Tensor, eval: bool = False) -> Tensor:
         one_hot = F.one_hot(label, self.num_classes).to(z.dtype)
         h = self.linear0(z).view(len(z), -1, 4, 4)
-        for (block,) in self.blocks:  # type: ignore[misc]
-            h = block(h, one_hot)
+        for block in self.blocks:
+            h = block[0](h, one_hot)  # type: ignore[index]
         return torch.tanh(self.conv2d5(F.relu(self.bn4(h))))
 
 
@@ -107,10 +108,14 @@ class Discriminator(nn.Module):
         self.embedding = spectral_norm(nn.Embedding(num_classes, channels), eps=1e-6)
 
     def forward(
-        self, x: Tensor, label: Tensor, eval: bool = False, adc_fake: bool = False  # noqa: A002  (StudioGAN's name)
+        self,
+        x: Tensor,
+        label: Tensor,
+        eval: bool = False,
+        adc_fake: bool = False,
     ) -> dict[str, Any]:
-        for (block,) in self.blocks:  # type: ignore[misc]
-            x = block(x)
+        for block in self.blocks:
+            x = block[0](x)  # type: ignore[index]
         h = F.relu(x).sum((2, 3))
         logit = self.linear1(h).squeeze(1) + (self.embedding(label) * h).sum(1)
         return {"h": h, "adv_output": logit, "label": label}

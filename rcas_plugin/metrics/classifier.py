@@ -6,6 +6,7 @@ accuracy on held-out real images says, and no more: it must name one of its clas
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import cast
 
@@ -28,7 +29,7 @@ class Classifier(nn.Module):
         super().__init__()
         widths = [channels, width, 2 * width, 4 * width]
         blocks: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in itertools.pairwise(widths):
             blocks += [nn.Conv2d(before, after, 3, 2, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
         self.body = nn.Sequential(*blocks, nn.AdaptiveAvgPool2d(4), nn.Flatten())
         self.embed = nn.Sequential(nn.Linear(16 * 4 * width, 8 * width), nn.ReLU())
@@ -70,7 +71,7 @@ def train_classifier(
                 batch = torch.roll(images[part], (dy, dx), dims=(2, 3))
                 loss = F.cross_entropy(model(batch), labels[part])
                 optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]
+                loss.backward()
                 optimizer.step()
                 schedule.step()
                 bar.update(1)
@@ -88,6 +89,4 @@ def predict(model: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
 def recognised(model: Classifier, images: Tensor, labels: Tensor, classes: Sequence[int]) -> dict[int, float]:
     """For each label, the part of its images that the classifier calls `classes[label]`."""
     found = predict(model, images)
-    return {
-        int(label): float((found[labels == label] == classes[int(label)]).float().mean()) for label in labels.unique()
-    }
+    return {int(label): float((found[labels == label] == classes[int(label)]).float().mean()) for label in labels.unique()}

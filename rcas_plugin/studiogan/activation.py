@@ -1,11 +1,12 @@
 """What `main.py --plugin rcas` calls first, before upstream imports anything heavy.
 
-Order: early cures -> upstream is imported -> seams are checked -> late cures -> wrappers into the seams. A process that a distributed
-run spawns does the same before it unpickles upstream's config: `DistributedWorker` sees to it.
+Order: early cures -> upstream is imported -> seams are checked -> late cures -> wrappers into the seams. A process that a
+distributed run spawns does the same before it unpickles upstream's config: `DistributedWorker` sees to it.
 """
 
 from __future__ import annotations
 
+import importlib
 import os
 import socket
 import sys
@@ -67,19 +68,18 @@ class DistributedWorker:
         except KeyboardInterrupt:
             folder = wiring.RUN.worker.save_interrupted() if wiring.RUN.worker is not None else None
             if folder is not None:
-                print(f"\nrcas: interrupted after step {wiring.RUN.worker.done}; go on with -ckpt {folder}", flush=True)
+                print(
+                    f"\nrcas: interrupted after step {wiring.RUN.worker.done}; go on with -ckpt {folder}",
+                    flush=True,
+                )
             raise SystemExit(130) from None
 
 
 def source_folder() -> str:
     """The `src` folder of the StudioGAN that is activated."""
-    import loader
-
-    return str(Path(loader.__file__).parent)
+    return str(Path(str(importlib.import_module("loader").__file__)).parent)
 
 
 def _activated_worker(source: str) -> Any:
     activate(source)
-    import loader
-
-    return loader.load_worker
+    return importlib.import_module("loader").load_worker

@@ -30,8 +30,7 @@ def folder_classes(folder: Path) -> DataClasses:
     """Classes of an image folder in torchvision's order, with the number of image files in each."""
     names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
     counts = (
-        sum(path.suffix.lower() in IMG_EXTENSIONS for path in (folder / name).rglob("*") if path.is_file())
-        for name in names
+        sum(path.suffix.lower() in IMG_EXTENSIONS for path in (folder / name).rglob("*") if path.is_file()) for name in names
     )
     return DataClasses(tuple(names), tuple(counts))
 

@@ -1,7 +1,7 @@
 """Where the plugin takes hold in StudioGAN without changing a file of it.
 
-Each seam names the upstream attribute that is wrapped and the parameters that the wrapper relies on. `check_seams` looks at all of
-them before anything runs: a fork that lacks one gets a sentence at start, and not a traceback at step 4,000.
+Each seam names the upstream attribute that is wrapped and the parameters that the wrapper relies on. `check_seams` looks at
+all of them before anything runs: a fork that lacks one gets a sentence at start, and not a traceback at step 4,000.
 """
 
 from __future__ import annotations

@@ -270,7 +270,7 @@ def latents_of(MODEL: Any) -> Latents:
 
 
 def _own_folder(cfgs: Any) -> Path:
-    return Path(cfgs.RUN.save_dir) / "checkpoints" / RUN.cfgs.rcas_run_name
+    return Path(cfgs.RUN.save_dir) / "checkpoints" / str(cfgs.rcas_run_name)
 
 
 def _load_checkpoint(original: Any) -> Any:
@@ -302,7 +302,7 @@ def _load_checkpoint(original: Any) -> Any:
 
 def _run_name(original: Any) -> Any:
     @functools.wraps(original)
-    def make_run_name(format: str, data_name: str, framework: str, phase: str) -> str:  # noqa: A002  (upstream's name)
+    def make_run_name(format: str, data_name: str, framework: str, phase: str) -> str:
         if RUN.swap is not None and RUN.swap.starts:
             phase = RUN.swap.settings.method
         name: str = original(format, data_name=data_name, framework=framework, phase=phase)
@@ -333,7 +333,11 @@ def _register_stylegan_layers() -> None:
     """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
     for name in ("models.stylegan2", "models.stylegan3"):
         module: Any = importlib.import_module(name)
-        for layer, kind in (("FullyConnectedLayer", "linear"), ("Conv2dLayer", "conv"), ("SynthesisLayer", "conv"), ("ToRGBLayer", "conv")):
+        for layer, kind in (
+            ("FullyConnectedLayer", "linear"),
+            ("Conv2dLayer", "conv"),
+            ("SynthesisLayer", "conv"),
+            ("ToRGBLayer", "conv"),
+        ):
             if hasattr(module, layer):
                 register_module_type(getattr(module, layer), kind)
-

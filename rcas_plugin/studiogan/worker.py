@@ -49,7 +49,11 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             if self.global_rank == 0:
                 if self.bar is None:
                     self.bar = tqdm(
-                        total=self.OPTIMIZATION.total_steps, initial=step, desc="training", unit="step", disable=None
+                        total=self.OPTIMIZATION.total_steps,
+                        initial=step,
+                        desc="training",
+                        unit="step",
+                        disable=None,
                     )
                 self.bar.update(min(1, self.bar.total - self.bar.n))
 

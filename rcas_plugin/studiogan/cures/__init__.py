@@ -28,7 +28,9 @@ class Cure:
 CURES: dict[str, Cure] = {}
 
 
-def cure(file: str, fault: str, *, when: When = "late", cpu_only: bool = False) -> Callable[[Callable[[], None]], Callable[[], None]]:
+def cure(
+    file: str, fault: str, *, when: When = "late", cpu_only: bool = False
+) -> Callable[[Callable[[], None]], Callable[[], None]]:
     """Register a cure of `fault` in upstream's `file`."""
 
     def enter(function: Callable[[], None]) -> Callable[[], None]:

@@ -53,7 +53,12 @@ class CpuDevices(TorchFunctionMode):
 _devices: CpuDevices | None = None
 
 
-@cure("every file", "devices are integers and 'cuda' strings: .to(local_rank), .to('cuda'), device=0", when="early", cpu_only=True)
+@cure(
+    "every file",
+    "devices are integers and 'cuda' strings: .to(local_rank), .to('cuda'), device=0",
+    when="early",
+    cpu_only=True,
+)
 def cpu_devices() -> None:
     """Rewrite GPU devices in tensor functions and in `nn.Module.to` for the rest of the process."""
     global _devices
@@ -69,10 +74,15 @@ def cpu_devices() -> None:
         return original(self, *args, **kwargs)
 
     nn.Module.to = to  # type: ignore[method-assign,assignment]
-    nn.Module.cuda = lambda self, device=None: self  # type: ignore[method-assign,assignment]
+    nn.Module.cuda = lambda self, device=None: self  # type: ignore[method-assign]
 
 
-@cure("main.py", "torch.cuda.current_device() raises without a GPU; DDP needs a device count", when="early", cpu_only=True)
+@cure(
+    "main.py",
+    "torch.cuda.current_device() raises without a GPU; DDP needs a device count",
+    when="early",
+    cpu_only=True,
+)
 def cpu_counts() -> None:
     """Count one device, or RCAS_CPU_PROCESSES of them for a distributed run, and let one be set."""
     torch.cuda.device_count = lambda: int(os.environ.get("RCAS_CPU_PROCESSES", "1"))
@@ -80,7 +90,12 @@ def cpu_counts() -> None:
     torch.cuda.set_device = lambda device: None
 
 
-@cure("models/model.py, metrics/preparation.py", "DDP with device_ids refuses a module on the CPU", when="early", cpu_only=True)
+@cure(
+    "models/model.py, metrics/preparation.py",
+    "DDP with device_ids refuses a module on the CPU",
+    when="early",
+    cpu_only=True,
+)
 def ddp_without_device_ids() -> None:
     """Drop `device_ids` from DistributedDataParallel."""
     ddp = nn.parallel.DistributedDataParallel
@@ -93,7 +108,7 @@ def ddp_without_device_ids() -> None:
         original(self, module, **kwargs)
 
     init.cured = True  # type: ignore[attr-defined]
-    ddp.__init__ = init  # type: ignore[method-assign]
+    ddp.__init__ = init  # type: ignore[method-assign,assignment]
 
 
 @cure("utils/misc.py", "the default backend, nccl, is for GPUs", cpu_only=True)

@@ -70,8 +70,8 @@ def _is_whole(path: Path, folders: Path) -> bool:
     except (OSError, KeyError):
         return False
     if not folders.is_dir():
-        return images == labels
-    return images == labels == sum(folder_classes(folders).counts)
+        return bool(images == labels)
+    return bool(images == labels == sum(folder_classes(folders).counts))
 
 
 @cure("utils/misc.py", "save_model deletes the old checkpoint before the new one is written")
@@ -90,7 +90,10 @@ def checkpoints_replaced_not_lost() -> None:
     replace("utils.misc.save_model", "replaced", lambda original: functools.wraps(original)(save_model))
 
 
-@cure("utils/ckpt.py", "load_best_model ends with IndexError where no best checkpoint was written (-metrics none)")
+@cure(
+    "utils/ckpt.py",
+    "load_best_model ends with IndexError where no best checkpoint was written (-metrics none)",
+)
 def best_model_may_be_missing() -> None:
     """Keep the networks as they are where there is no best checkpoint."""
 

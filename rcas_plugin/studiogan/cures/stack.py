@@ -30,7 +30,11 @@ def pkg_resources_stand_in() -> None:
     sys.modules["pkg_resources"] = module
 
 
-@cure("main.py and others", "invalid escapes in strings and deprecated autocast warn on every start", when="early")
+@cure(
+    "main.py and others",
+    "invalid escapes in strings and deprecated autocast warn on every start",
+    when="early",
+)
 def quiet_known_warnings() -> None:
     """Leave out the warnings about upstream's own source that no user can act on."""
     warnings.filterwarnings("ignore", category=SyntaxWarning)
@@ -57,11 +61,9 @@ def wandb_offline_unless_configured() -> None:
 @cure("utils/ckpt.py", "torch.load refuses StudioGAN's checkpoints, which hold numpy scalars", when="early")
 def allow_numpy_scalars_in_checkpoints() -> None:
     """Allow-list numpy's scalar types for `torch.load`, which keeps `weights_only=True`."""
-    scalar = np.float64(0).__reduce__()[0]  # numpy 2: numpy._core.multiarray.scalar
+    scalar: Any = np.float64(0).__reduce__()[0]  # numpy 2: numpy._core.multiarray.scalar
     kinds = [type(np.dtype(name)) for name in ("float64", "float32", "float16", "int64", "int32", "bool", "uint8")]
-    torch.serialization.add_safe_globals(
-        [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *dict.fromkeys(kinds)]
-    )
+    torch.serialization.add_safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *dict.fromkeys(kinds)])
 
 
 @cure("config.py", "betas must be either both floats or both Tensors: configs with beta1: 0 hold an int")
@@ -105,7 +107,10 @@ class _WandbWithGrids:
         return self._module.Image(data, *args, **kwargs)
 
 
-@cure("loader.py", "persistent_workers option needs num_workers > 0; a data set under one basket yields no batch")
+@cure(
+    "loader.py",
+    "persistent_workers option needs num_workers > 0; a data set under one basket yields no batch",
+)
 def data_loader_for_any_size() -> None:
     """Let `--num_workers 0` work, and let a training set smaller than one basket be drawn from again and again."""
     replace("loader.DataLoader", "any size", lambda original: functools.partial(_data_loader, original))

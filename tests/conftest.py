@@ -1,0 +1,73 @@
+"""Small networks and data that many tests share."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from rcas_plugin.embedded.networks import Discriminator, Generator
+
+
+@pytest.fixture
+def pair() -> tuple[Generator, Discriminator]:
+    """An embedded generator and discriminator of 4 labels with lively conditioning and batch-norm statistics."""
+    torch.manual_seed(0)
+    generator, discriminator = Generator(z_dim=6, num_classes=4, g_conv_dim=1), Discriminator(num_classes=4, d_conv_dim=2)
+    with torch.no_grad():
+        for name, buffer in generator.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(0, 0.1)
+            if name.endswith("running_var"):
+                buffer.uniform_(0.5, 1.5)
+        for _ in range(20):  # spectral norm's vectors settle
+            discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
+    return generator, discriminator
+
+
+class OddGenerator(nn.Module):
+    """A generator of layers that the embedded one lacks: transposed convolutions, strides, dilation, a shared embedding."""
+
+    z_dim = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shared = nn.Embedding(3, 4)
+        self.linear = nn.Linear(5 + 4, 4 * 2 * 2)
+        self.affine = nn.utils.spectral_norm(nn.Linear(4, 3, bias=False))
+        self.up = nn.utils.spectral_norm(nn.ConvTranspose2d(4, 3, 4, stride=2, padding=1))
+        self.up2 = nn.ConvTranspose2d(3, 3, 3, stride=2, padding=1, output_padding=1, dilation=1)
+        self.same = nn.Conv2d(3, 3, 3, padding=2, dilation=2)
+
+    def forward(self, z: Tensor, label: Tensor, eval: bool = False) -> Tensor:
+        code = self.shared(label)
+        h = self.linear(torch.cat([z, code], 1)).view(-1, 4, 2, 2)
+        h = torch.relu(self.up(h)) * (1 + self.affine(code))[..., None, None]
+        h = torch.relu_(self.up2(h))
+        h = torch.relu_(self.same(h)) + self.affine(code)[..., None, None]  # a layer that is called twice
+        return torch.tanh(self.same(h))
+
+
+class OddDiscriminator(nn.Module):
+    """Strided convolutions, multi-hinge logits (one a label and one for fakes), a layer that the logit does not use."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down = nn.utils.spectral_norm(nn.Conv2d(3, 4, 3, stride=2, padding=1))
+        self.linear = nn.utils.spectral_norm(nn.Linear(4, 3 + 1))
+        self.unused = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor, label: Tensor, eval: bool = False) -> dict[str, Tensor]:
+        h = torch.relu_(self.down(x)).sum((2, 3))
+        return {"adv_output": torch.squeeze(self.linear(h)), "cls_output": self.unused(h)}
+
+
+@pytest.fixture
+def odd_pair() -> tuple[OddGenerator, OddDiscriminator]:
+    torch.manual_seed(1)
+    generator, discriminator = OddGenerator(), OddDiscriminator()
+    with torch.no_grad():
+        for _ in range(20):
+            images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
+            discriminator(images, torch.tensor([0, 2]))
+    return generator, discriminator

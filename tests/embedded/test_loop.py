@@ -1,0 +1,69 @@
+"""Pre-training and a swap on the embedded networks, from image folders to checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from rcas_plugin import RcasError, Selection
+from rcas_plugin.embedded import loop
+from rcas_plugin.snapshots import load_snapshot, moments
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+
+CONFIG = {
+    "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
+    "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
+    "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 3},
+}
+
+
+def write(folder: Path, **sections: object) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(yaml.safe_dump({**CONFIG, **sections}))
+    return path
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    for index, name in enumerate("abcd"):
+        folder = tmp_path / "data" / "train" / name
+        folder.mkdir(parents=True)
+        for number in range(3):
+            Image.fromarray(np.full((8, 8), 60 * index, np.uint8)).save(folder / f"{number}.png")
+    return tmp_path / "data"
+
+
+def test_a_swap_from_nothing(tmp_path: Path, data: Path) -> None:
+    (data / "train" / "d").rename(tmp_path / "d")
+    pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    assert read_record(pretrained)["labels"] == ["a", "b", "c"]
+    files = {path: path.read_bytes() for path in pretrained.iterdir()}
+    (tmp_path / "d").rename(data / "train" / "d")
+
+    rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2}
+    run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, save_freq=2, progress=False)
+    assert "class_swap" in run.name
+    assert read_record(run)["labels"] == ["a", "d", "c"]
+    assert Selection.load(run / "selection.safetensors").fraction("generator") > 0
+    assert list(moments(run)) == [0, 2, 3]
+    assert not torch.equal(load_snapshot(run, "before")[0], load_snapshot(run, "reinit")[0])
+    assert {p.name for p in run.glob("*.pth")} == {f"model={n}-{w}-weights-step=3.pth" for n in "GD" for w in ("best", "current")}
+    content = read_checkpoint(checkpoint_files(run)["D"])
+    assert content["step"] == 3
+    assert {path: path.read_bytes() for path in pretrained.iterdir()} == files, "the pre-trained checkpoint is not touched"
+
+
+def test_a_swap_needs_a_checkpoint(tmp_path: Path, data: Path) -> None:
+    with pytest.raises(RcasError, match="-ckpt is missing"):
+        loop.train(write(tmp_path, RCAS={"swap": {0: 1}}), data, tmp_path / "out", progress=False)
+
+
+def test_other_backbones_are_refused(tmp_path: Path, data: Path) -> None:
+    path = write(tmp_path, MODEL={"backbone": "big_resnet"})
+    with pytest.raises(RcasError, match="other backbones need StudioGAN"):
+        loop.load_gan(path, None)

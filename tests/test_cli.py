@@ -1,0 +1,46 @@
+"""The rcas command."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rcas_plugin.cli import main
+from rcas_plugin.studiogan.__main__ import _split
+
+
+@pytest.mark.parametrize("command", ["doctor", "install", "uninstall"])
+def test_without_a_studiogan(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--studiogan", str(tmp_path)]) == 2
+    out, err = capsys.readouterr()
+    assert "git submodule update --init --depth 1" in out + err
+
+
+def test_studiogan_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("STUDIOGAN_ROOT", str(tmp_path / "mine"))
+    assert main(["install"]) == 2
+    assert str(tmp_path / "mine") in capsys.readouterr().err
+
+
+def test_config_prints_every_key(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["config"]) == 0
+    assert "RCAS.selection.generator_ratio" in capsys.readouterr().out
+
+
+def test_help_teaches(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["--help"])
+    assert end.value.code == 0
+    assert "--plugin rcas -t -cfg swap.yaml" in capsys.readouterr().out
+
+
+def test_the_module_takes_the_plugin_out_of_the_options(tmp_path: Path) -> None:
+    path = tmp_path / "main.py"
+    path.touch()
+    assert _split([str(path), "-t", "--plugin", "x", "-cfg", "c"]) == (path, ["-t", "-cfg", "c"], "x")
+    assert _split([str(path), "--plugin=y"]) == (path, [], "y")
+    assert _split([str(path)])[2] == "rcas"
+    with pytest.raises(SystemExit) as end:
+        _split([str(tmp_path / "none.py")])
+    assert end.value.code == 2

@@ -1,0 +1,129 @@
+"""Which class's images stand behind which label."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from rcas_plugin import RcasError
+from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
+from rcas_plugin.settings import parse_settings
+
+
+def plan(section: dict[str, Any], names: str, num_classes: int, counts: list[int] | None = None, **more: Any) -> LabelPlan:
+    classes = DataClasses(tuple(names.split()), tuple(counts or [5] * len(names.split())))
+    return resolve_labels(parse_settings(section), num_classes, classes, **more)
+
+
+def test_ten_folders_for_ten_labels() -> None:
+    found = plan({"swap": {9: 0}}, "0 1 2 3 4 5 6 7 8 9", 10)
+    assert found.slots == {9: 0}
+    assert found.remaining == {label: label for label in range(1, 9)}
+    assert found.live == (1, 2, 3, 4, 5, 6, 7, 8, 9)
+    assert found.class_to_label == {0: 9, **{c: c for c in range(1, 9)}}
+    assert found.guessed
+
+
+def test_a_new_folder_beside_the_old_ones() -> None:
+    found = plan({"swap": {"dent": "stain"}}, "crack dent scratch stain", 3)
+    assert found.slots == {1: 3}
+    assert found.remaining == {0: 0, 2: 2}
+    assert found.names == ("crack", "stain", "scratch")
+    assert not found.guessed
+
+
+def test_the_old_folder_is_gone_and_the_record_says_what_the_labels_were() -> None:
+    found = plan({"swap": {"dent": "stain"}}, "crack scratch stain", 3, recorded=["crack", "dent", "scratch"])
+    assert found.slots == {1: 2}
+    assert found.remaining == {0: 0, 2: 1}
+    assert found == plan({"swap": {1: "stain"}, "labels": ["crack", "dent", "scratch"]}, "crack scratch stain", 3)
+
+
+def test_several_slots_and_a_list_of_remaining_labels() -> None:
+    found = plan({"swap": {0: "d", "b": "e"}, "remaining": ["c"]}, "a b c d e", 3)
+    assert found.slots == {0: 3, 1: 4}
+    assert found.remaining == {2: 2}
+
+
+def test_new_data_from_a_folder_of_its_own(tmp_path: Path) -> None:
+    for name in ("x.png", "y.PNG", "notes.txt"):
+        (tmp_path / name).write_bytes(b"no image is opened for a label")
+    found = plan({"swap": {"b": "rust"}, "new_data": str(tmp_path)}, "a b c", 3)
+    assert found.slots == {1: None}
+    assert [Path(file).name for file in found.new_files[1]] == ["x.png", "y.PNG"]
+    assert found.names == ("a", "rust", "c")
+    assert found.class_to_label == {0: 0, 2: 2}
+
+
+@pytest.mark.parametrize(
+    ("section", "counts", "sentence"),
+    [
+        ({"swap": {3: 1}}, None, "RCAS.swap: slot 3 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {-1: 1}}, None, "RCAS.swap: slot -1 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"d": "a"}}, None, "RCAS.swap: slot 'd' is not a label; allowed: a, b, c"),
+        ({"swap": {"a": "d"}}, None, "RCAS.swap: the new class 'd' has no images"),
+        ({"swap": {"a": 7}}, None, "RCAS.swap: there is no class of index 7 in the data set; allowed: 0 to 2"),
+        ({"swap": {"a": "b"}}, [5, 0, 5], "RCAS.swap: the new class 'b' has no images"),
+        ({"swap": {"a": "b", 0: "c"}}, None, "RCAS.swap: the same slot is named twice"),
+        ({"swap": {"a": "c", "b": "c"}}, None, "RCAS.swap: the same new class is named for two slots"),
+        ({"swap": {"a": "b"}, "remaining": ["a", "c"]}, None, "RCAS.remaining: slot a of RCAS.swap cannot remain"),
+        ({"swap": {0: 1}, "remaining": [0]}, None, "RCAS.remaining: slot 0 of RCAS.swap cannot remain"),
+        ({"swap": {"a": "b"}, "remaining": ["b"]}, None, "RCAS.remaining: 'b' is the new class"),
+        ({"swap": {"a": "b"}, "remaining": [5]}, None, "RCAS.remaining: 5 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"a": "b"}, "remaining": ["x"]}, None, "RCAS.remaining: 'x' is not a label"),
+        ({"swap": {"a": "b"}, "remaining": ["c"]}, [5, 5, 0], "RCAS.remaining: label 2 (c) has no images"),
+        ({"swap": {"a": "b"}}, [5, 5, 0], "RCAS.remaining: no label remains"),
+        ({"swap": {"a": "b"}, "labels": ["a"]}, None, "RCAS.labels: 1 names for a GAN of 3 labels"),
+    ],
+)
+def test_mistakes(section: dict[str, Any], counts: list[int] | None, sentence: str) -> None:
+    with pytest.raises(RcasError) as mistake:
+        plan(section, "a b c", 3, counts)
+    assert str(mistake.value).startswith(sentence)
+
+
+def test_an_index_that_is_meant_as_a_folder_gets_a_hint() -> None:
+    with pytest.raises(RcasError, match='for the class folder write "9" in quotes'):
+        plan({"swap": {9: "0"}}, "0 1 2 3 4 5 6 7 8 9", 9)
+
+
+def test_classes_that_cannot_be_told_apart_need_the_key() -> None:
+    with pytest.raises(RcasError, match=r"RCAS.labels: the data set has 5 classes and the GAN 3 labels"):
+        plan({"swap": {"a": "b"}}, "a b c d e", 3)
+
+
+def test_new_data_without_images(tmp_path: Path) -> None:
+    with pytest.raises(RcasError, match=r"RCAS.new_data: the new class 'rust' has no images"):
+        plan({"swap": {"b": "rust"}, "new_data": str(tmp_path)}, "a b c", 3)
+
+
+class NoImages(torch.utils.data.Dataset[Any]):
+    """Fails where an image is opened to learn a label; yields the index as the image otherwise."""
+
+    def __init__(self, *, closed: bool) -> None:
+        self.closed = closed
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
+        assert not self.closed, "an image was opened"
+        return torch.tensor(index), -1
+
+
+def test_old_images_are_left_out_and_new_ones_carry_the_slots_label() -> None:
+    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    targets = [0, 1, 2, 1, 0, 2]
+    assert SwapDataset(NoImages(closed=True), targets, found).labels == [2, 1, 1, 2]
+    data = SwapDataset(NoImages(closed=False), targets, found)
+    assert [(int(image), label) for image, label in (data[k] for k in range(len(data)))] == [(0, 2), (1, 1), (3, 1), (4, 2)]
+
+
+def test_image_files_of_a_new_class(tmp_path: Path) -> None:
+    Image.new("L", (4, 4), 7).save(tmp_path / "x.png")
+    found = plan({"swap": {"c": "rust"}, "new_data": str(tmp_path)}, "a b c", 3)
+    data = SwapDataset(NoImages(closed=True), [2, 2], found, transform=lambda image: torch.tensor(image.getpixel((0, 0))))
+    assert len(data) == 1
+    assert data[0][0].tolist() == [7, 7, 7], "grayscale is repeated to three channels"
+    assert data[0][1] == 2

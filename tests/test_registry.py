@@ -1,0 +1,48 @@
+"""Tables of names."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+import rcas_plugin
+from rcas_plugin import RcasError
+from rcas_plugin.registry import Table, callbacks, losses, objectives, phases
+
+
+def test_what_the_plugin_registers() -> None:
+    assert {"class_swap", "fine_tune"} <= set(phases)
+    assert set(losses) == {"class_swap"}
+    assert set(callbacks) == {"synapse_importance"}
+    assert set(objectives) == {"adv_output"}
+
+
+def test_a_name_is_taken_once() -> None:
+    table: Table[int] = Table("thing")
+    table.register("a")(1)
+    table.register("a")(1)  # the same entry again, as where a module is imported twice
+    with pytest.raises(RcasError, match="the thing 'a' is registered already"):
+        table.register("a")(2)
+
+
+def test_an_unknown_name_lists_those_there_are() -> None:
+    table: Table[int] = Table("thing")
+    table.register("b")(1)
+    table.register("a")(2)
+    with pytest.raises(RcasError, match="there is no thing 'c'; there are: a, b"):
+        table["c"]
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert list(rcas_plugin.__all__) == sorted(rcas_plugin.__all__)
+    assert all(hasattr(rcas_plugin, name) for name in rcas_plugin.__all__)
+
+
+def test_the_plugin_alone_imports_nothing_of_upstream() -> None:
+    code = (
+        "import sys, rcas_plugin, rcas_plugin.studiogan.activation, rcas_plugin.cli;"
+        "assert not {'config', 'loader', 'worker', 'kornia', 'timm'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

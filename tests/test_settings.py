@@ -1,0 +1,89 @@
+"""The RCAS section: defaults, and one sentence for each mistake."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from rcas_plugin import RcasError
+from rcas_plugin.settings import parse_settings, reference
+
+
+def test_the_sections_of_the_readme() -> None:
+    settings = parse_settings({
+        "method": "class_swap", "swap": {9: 0}, "remaining": "all",
+        "importance": {"samples": 2048, "objective": "adv_output"},
+        "selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1, "scope": "layer"}, "reinit": "zero",
+    })  # fmt: skip
+    assert settings == parse_settings({"swap": {9: 0}}), "the example spells out the defaults"
+    assert settings.selection.kinds == {"conv", "conv_transpose", "linear", "embedding"}
+    with pytest.raises(ValidationError):
+        settings.method = "fine_tune"  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key", "allowed"),
+    [
+        ({"foo": 1}, "RCAS.foo", "method, swap, remaining"),
+        ({"selection": {"foo": 3}}, "RCAS.selection.foo", "generator_ratio, discriminator_ratio, scope"),
+        ({"selection": {"generator_ratio": 1.5}}, "RCAS.selection.generator_ratio", "0 to 1"),
+        ({"selection": {"discriminator_ratio": -0.1}}, "RCAS.selection.discriminator_ratio", "0 to 1"),
+        ({"selection": {"discriminator_ratio": "half"}}, "RCAS.selection.discriminator_ratio", "0 to 1"),
+        ({"selection": {"scope": "block"}}, "RCAS.selection.scope", "layer, global"),
+        ({"selection": {"conv": "yes"}}, "RCAS.selection.conv", "true or false"),
+        ({"importance": {"samples": 0}}, "RCAS.importance.samples", "a whole number over 0"),
+        ({"importance": {"objective": "loss"}}, "RCAS.importance.objective", "adv_output"),
+        ({"swap": {}}, "RCAS.swap", "label slot -> the new class"),
+        ({"swap": {9: 1.5}}, "RCAS.swap", "label slot -> the new class"),
+        ({"swap": [9, 0]}, "RCAS.swap", "label slot -> the new class"),
+        ({"remaining": []}, "RCAS.remaining", "at least one label"),
+        ({"remaining": "some"}, "RCAS.remaining", "labels that stay alive"),
+        ({"method": "zap"}, "RCAS.method", "class_swap, fine_tune"),
+        ({"reinit": "random"}, "RCAS.reinit", "zero"),
+        ({"retain": -1}, "RCAS.retain", "at least 0"),
+        ({"new_data": "/no/such/folder"}, "RCAS.new_data", "folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_the_key_and_what_is_allowed(wrong: dict[str, Any], key: str, allowed: str) -> None:
+    with pytest.raises(RcasError) as mistake:
+        parse_settings({"swap": {9: 0}, **wrong})
+    sentence = str(mistake.value)
+    assert sentence.startswith(key)
+    assert allowed in sentence
+    assert "\n" not in sentence
+
+
+def test_a_missing_swap_is_named() -> None:
+    with pytest.raises(RcasError, match=r"^RCAS.swap: this key is missing"):
+        parse_settings({})
+
+
+KEYS = st.integers() | st.text(max_size=3)
+VALUES = st.recursive(
+    st.none() | st.integers() | st.text(max_size=3) | st.floats(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(KEYS, inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(st.dictionaries(st.sampled_from(["swap", "remaining", "labels", "selection", "importance", "x"]), VALUES))
+def test_any_section_is_settings_or_a_sentence(section: dict[str, Any]) -> None:
+    try:
+        parse_settings(section)
+    except RcasError as error:
+        sentence = str(error)
+    else:
+        return
+    assert sentence.startswith("RCAS.")
+    assert "\n" not in sentence
+
+
+def test_the_reference_has_every_key_with_help() -> None:
+    rows = reference()
+    assert ("RCAS.importance.samples", "2048") in [row[:2] for row in rows]
+    assert all(help_text for _, _, help_text in rows)
+    assert len({key for key, _, _ in rows}) == len(rows)

@@ -1,0 +1,133 @@
+"""Bad input ends at once: one sentence that names the key and what is allowed, exit code 2, nothing written."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import TRAIN, Trained, write_config, write_images
+
+pytestmark = pytest.mark.slow
+
+#: Activates once and runs main.py in a forked child a case: its exit code and what it printed.
+DRIVER = """
+import json, os, sys
+from rcas_plugin.studiogan.activation import activate
+source, cases = sys.argv[1], json.loads(sys.stdin.read())
+sys.path.insert(0, source)
+activate()
+code = compile(open(source + "/main.py").read(), source + "/main.py", "exec")
+results = []
+for name, options in cases.items():
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(write, 1), os.dup2(write, 2)
+        sys.argv = ["main.py", *options]
+        status = 1
+        try:
+            exec(code, {"__name__": "__main__"})
+            status = 0
+        except SystemExit as end:
+            status = end.code if isinstance(end.code, int) else 1
+        except BaseException:
+            import traceback
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush(), sys.stderr.flush()
+            os._exit(status)
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        text = pipe.read()
+    results.append([name, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), text])
+print(json.dumps(results))
+"""
+
+
+def files(root: Path) -> set[str]:
+    return {str(path) for path in root.rglob("*") if "__pycache__" not in path.parts}
+
+
+def test_bad_input(trained: Trained, tmp_path: Path) -> None:
+    made: dict[str, tuple[list[Any], str]] = {}
+    out, room = tmp_path / "out", tmp_path / "room"
+    out.mkdir()
+    room.mkdir()
+
+    def case(
+        name: str,
+        sentence: str,
+        *,
+        ckpt: Path | None = trained.checkpoint,
+        data: Path = trained.new_data,
+        sections: dict[str, Any] | None = None,
+        options: tuple[str, ...] = (),
+        cfg: Path | None = None,
+        **rcas: Any,
+    ) -> None:
+        config = cfg or trained.swap_config(room / f"{name}.yaml", sections=sections, **rcas)
+        given = [*TRAIN, *options, "-cfg", str(config), "-data", str(data), "-save", str(out / name)]
+        made[name] = ([*given, *(["-ckpt", str(ckpt)] if ckpt else [])], sentence)
+
+    truncated, foreign, empty = room / "truncated", room / "foreign", room / "empty"
+    shutil.copytree(trained.checkpoint, truncated)
+    generator = next(truncated.glob("model=G-current*"))
+    generator.write_bytes(generator.read_bytes()[:1000])
+    shutil.copytree(trained.checkpoint, foreign)
+    for path in foreign.glob("model=D-*"):
+        path.write_bytes(b"\x80\x04\x95 no checkpoint")
+    empty.mkdir()
+    no_images = write_images(room / "data", "abcd")
+    for path in (no_images / "train" / "d").iterdir():
+        path.unlink()
+
+    case("unknown-key", "RCAS.swpa: this key is unknown; allowed: method, swap", swpa={9: 0})
+    case("slot-outside", "RCAS.swap: slot 7 is outside the labels; allowed: 0 to 2", swap={7: "d"})
+    case("slot-remains", "RCAS.remaining: slot b of RCAS.swap cannot remain as well", remaining=["a", "b"])
+    case("no-images", "RCAS.swap: the new class 'd' has no images", data=no_images)
+    case("no-class", "RCAS.swap: the new class 'z' has no images; classes of the data set: a, b, c, d", swap={"b": "z"})
+    case("none-remain", "RCAS.remaining: the list is empty", remaining=[])
+    case("ratio", "RCAS.selection.generator_ratio: 1.5 is not allowed; allowed: 0 to 1", selection={"generator_ratio": 1.5})
+    case("no-ckpt", "-ckpt is missing", ckpt=None)
+    case("missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere")
+    case("empty-ckpt", "-ckpt: ", ckpt=empty)
+    case("truncated-ckpt", "cannot be read", ckpt=truncated)
+    case("foreign-ckpt", "cannot be read", ckpt=foreign)
+    case("other-backbone", "is not of this config's deep_conv network",
+         sections={"MODEL": {"backbone": "deep_conv", "g_conv_dim": "N/A", "d_conv_dim": "N/A"}})  # fmt: skip
+    case("other-width", "is not of this config's resnet network", sections={"MODEL": {"g_conv_dim": 4}})
+    case("other-classes", "is not of this config's resnet network (its ", sections={"DATA": {"num_classes": 4}},
+         labels=["a", "b", "c", "e"])  # fmt: skip
+    case(
+        "unconditional",
+        "RCAS: this config's GAN is not conditional",
+        sections={"MODEL": {"g_cond_mtd": "W/O", "d_cond_mtd": "W/O"}},
+    )
+    case("no-data", "-data: ", data=empty)
+    case("frequencies", "--save_freq 3 is no multiple of --print_freq 2", options=("--save_freq", "3"))
+    case("upstream-refuses", "load_data_in_memory option is appliable", options=("-l",))
+    case("upstream-key", "has a key that StudioGAN does not know", sections={"MODEL": {"no_such_key": 1}})
+    case("no-config", "cannot be read", cfg=room / "nowhere.yaml")
+    case("retain-ddp", "RCAS.retain: not with -DDP", retain=1.0, options=("-DDP",))
+    case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
+
+    before = files(tmp_path) | files(trained.root)
+    ended = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(trained.studiogan / "src")],
+        input=json.dumps({name: options for name, (options, _) in made.items()}),
+        capture_output=True, text=True, check=True, env={**os.environ, "RCAS_CPU_PROCESSES": "2"},
+    )  # fmt: skip
+    wrong = []
+    for name, code, text in json.loads(ended.stdout.splitlines()[-1]):
+        said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
+        if code != 2 or len(said) != 1 or made[name][1] not in said[0] or "Traceback" in text:
+            wrong.append(f"{name}: exit code {code}, wanted {made[name][1]!r} in\n{text[-1500:]}")
+    assert not wrong, "\n\n".join(wrong)
+    assert files(tmp_path) | files(trained.root) == before, "something was written"

@@ -1,0 +1,167 @@
+"""A swap through the real main.py, from a pre-trained checkpoint to one that StudioGAN loads."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from rcas_plugin import Selection
+from rcas_plugin.snapshots import load_snapshot, moments
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.patching import install, uninstall
+
+from .conftest import TRAIN, Trained, run_main, write_images
+
+pytestmark = pytest.mark.slow
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def swapped(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """(save folder, checkpoint folder) of a swap of b for d."""
+    save = tmp_path_factory.mktemp("swap")
+    before = content(trained.checkpoint)
+    config = trained.swap_config(save / "swap.yaml")
+    run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", trained.checkpoint)
+    assert content(trained.checkpoint) == before, "the pre-trained checkpoint is not touched"
+    (run,) = (save / "checkpoints").iterdir()
+    return save, run
+
+
+def test_the_run_has_a_name_and_files_of_its_own(swapped: tuple[Path, Path]) -> None:
+    save, run = swapped
+    assert "class_swap" in run.name
+    assert (save / "logs" / f"{run.name}.log").stat().st_size > 0
+    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4
+    assert read_checkpoint(checkpoint_files(run)["D"])["run_name"] == run.name
+    record = read_record(run)
+    assert record["labels"] == ["a", "d", "c"]
+    assert record["slots"] == {"1": "d"}
+    assert list(moments(run)) == [0, 2, 4]
+    assert sorted(set(load_snapshot(run, "before")[1].tolist())) == [0, 1, 2]
+    log = (save / "logs" / f"{run.name}.log").read_text()
+    assert "class_swap: set 10" in log
+    assert "Train dataset size: 18" in log, "6 images each of a, c and d; none of b"
+
+
+def test_what_was_selected_was_zero_when_training_began(swapped: tuple[Path, Path], trained: Trained) -> None:
+    selection = Selection.load(swapped[1] / "selection.safetensors")
+    pretrained = read_checkpoint(checkpoint_files(trained.checkpoint)["G"])["state_dict"]
+    assert set(selection.generator) < set(pretrained)
+    assert 0.05 < selection.fraction("generator") < 0.11
+    column = selection.generator["blocks.0.0.bn1.gain.weight"]
+    assert not column[:, [0, 2]].any(), "other labels' columns serve the old class nothing"
+
+
+def test_the_result_loads_where_there_is_no_rcas_section(swapped: tuple[Path, Path], trained: Trained) -> None:
+    """Upstream's own files and config, -ckpt and -v: the files of this copy were never patched."""
+    save, run = swapped
+    source = content(trained.studiogan)
+    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", trained.config,
+             "-data", trained.data, "-save", save / "look", "-ckpt", run)  # fmt: skip
+    assert list((save / "look" / "figures").rglob("*.png"))
+    changed = {name for name, value in content(trained.studiogan).items() if source.get(name) != value}
+    assert not {name for name in changed if "__pycache__" not in name}
+
+
+def test_an_interrupted_swap_goes_on_where_it_stopped(swapped: tuple[Path, Path], trained: Trained) -> None:
+    save, run = swapped
+    before = Selection.load(run / "selection.safetensors").counts()
+    config = trained.swap_config(save / "longer.yaml", steps=6)
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", run)
+    assert "goes on in" in ended.stdout
+    assert "class_swap: set" not in ended.stdout, "nothing is re-initialised twice"
+    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 6
+    assert [path.name for path in (save / "checkpoints").iterdir()] == [run.name]
+    assert Selection.load(run / "selection.safetensors").counts() == before
+
+
+def test_hdf5_several_slots_another_folder_and_the_retain_loss(trained: Trained, tmp_path: Path) -> None:
+    """One run through the remaining roads: HDF5 in memory, two slots, images from folders of their own, an added loss, EMA."""
+    new = write_images(tmp_path / "fresh", "xy", count=3) / "train"
+    ema = {"MODEL": {"apply_g_ema": True, "g_ema_decay": 0.9, "g_ema_start": 0}}
+    config = trained.swap_config(tmp_path / "swap.yaml", swap={0: "x", "c": "y"}, new_data=str(new), retain=0.1, sections=ema)
+    ended = run_main(trained.studiogan, *TRAIN, "-hdf5", "-l", "-cfg", config, "-data", trained.data, "-save", tmp_path,
+                     "-ckpt", trained.checkpoint)  # fmt: skip
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert "label 0: x, new (3 images)" in ended.stdout
+    assert "Train dataset size: 12" in ended.stdout
+    assert read_record(run)["labels"] == ["x", "b", "y"]
+    assert "G_ema" in checkpoint_files(run)
+    assert list(trained.data.glob("toy_32*_train.hdf5"))
+
+
+def test_fine_tune_starts_from_the_pretrained_weights(trained: Trained, tmp_path: Path) -> None:
+    config = trained.swap_config(tmp_path / "swap.yaml", method="fine_tune", remaining=["a"])
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
+                     "-ckpt", trained.checkpoint)  # fmt: skip
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert "fine_tune" in run.name
+    assert torch.equal(load_snapshot(run, "before")[0], load_snapshot(run, "reinit")[0])
+    assert not (run / "selection.safetensors").exists()
+    assert "label 2: c" not in ended.stdout
+    assert "label 2: not used any more" in ended.stdout
+    assert "Train dataset size: 12" in ended.stdout
+
+
+def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
+    """`main.py --plugin rcas` after `rcas install`; help and unknown plugins; byte for byte back."""
+    main = trained.studiogan / "src" / "main.py"
+    original = main.read_bytes()
+    assert install(trained.studiogan)
+    try:
+        shown = run_main(trained.studiogan, "--help", plugin=False)
+        assert "--plugin" in shown.stdout
+        unknown = run_main(trained.studiogan, "--plugin", "other", plugin=False, ok=False)
+        assert unknown.returncode == 2
+        assert "rcas" in unknown.stderr
+        config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
+        run_main(trained.studiogan, "--plugin", "rcas", *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
+                 "-ckpt", trained.checkpoint, plugin=False)  # fmt: skip
+        assert next((tmp_path / "checkpoints").iterdir()).name.count("class_swap")
+    finally:
+        uninstall(trained.studiogan)
+    assert main.read_bytes() == original
+
+
+def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tuple[Path, Path], tmp_path: Path) -> None:
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
+    run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
+             "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    one, two = (Selection.load(folder / "selection.safetensors") for folder in (swapped[1], run))
+    same = sum(int((one.masks[r][n] == two.masks[r][n]).sum()) for r in one.masks for n in one.masks[r])
+    every = sum(mask.numel() for masks in one.masks.values() for mask in masks.values())
+    assert same / every > 0.999, "float32 sums in another order may swap two weights at the threshold"
+
+
+def test_control_c_leaves_a_checkpoint_that_goes_on(trained: Trained, tmp_path: Path) -> None:
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=100_000)
+    main = str(trained.studiogan / "src" / "main.py")
+    command = [sys.executable, "-m", "rcas_plugin.studiogan", main, "-t", "-metrics", "none", "--num_workers", "0", "--print_freq", "1", "--save_freq", "100000", "-cfg", str(config),
+               "-data", str(trained.new_data), "-save", str(tmp_path), "-ckpt", str(trained.checkpoint)]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        last: list[str] = []
+        deadline = time.monotonic() + 120
+        for line in process.stdout:
+            last.append(line)
+            if "Step:      3" in line or time.monotonic() > deadline:
+                process.send_signal(signal.SIGINT)
+                break
+        last += process.stdout.readlines()
+    assert process.returncode == 130, "".join(last)[-3000:]
+    assert "go on with -ckpt" in last[-1] or any("go on with -ckpt" in line for line in last)
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert read_checkpoint(checkpoint_files(run)["D"])["step"] >= 3
+    assert json.loads((run / "rcas.json").read_text())["swap"]["method"] == "class_swap"
