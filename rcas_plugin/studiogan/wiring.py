@@ -100,6 +100,7 @@ def _check(original: Any) -> Any:
             original(self)
         except AssertionError as error:
             raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
+        _check_canvas(self)
         self.rcas_run = None
         section = self.super_cfgs.get("RCAS")
         if section is not None:
@@ -110,6 +111,14 @@ def _check(original: Any) -> Any:
         adopt(self)
 
     return check_compatability
+
+
+def _check_canvas(cfgs: Any) -> None:
+    """Upstream draws a canvas in rows of 8 at each save step, and fails there where the batch does not divide into rows."""
+    sampler = importlib.import_module("utils.misc").define_sampler
+    batch, classes = cfgs.OPTIMIZATION.batch_size // cfgs.OPTIMIZATION.world_size, cfgs.DATA.num_classes
+    if sampler(cfgs.DATA.name, cfgs.MODEL.d_cond_mtd, batch, classes) == "acending_some" and batch % 8:
+        raise RcasError(f"OPTIMIZATION.batch_size: {batch} images a process; allowed: a multiple of 8, or at least {8 * classes}")
 
 
 def _say_plan(run: Any) -> None:

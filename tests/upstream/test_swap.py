@@ -50,7 +50,7 @@ def test_the_run_has_a_name_and_files_of_its_own(swapped: tuple[Path, Path]) -> 
     assert list(moments(run)) == [0, 2, 4]
     assert sorted(set(load_snapshot(run, "before")[1].tolist())) == [0, 1, 2]
     log = (save / "logs" / f"{run.name}.log").read_text()
-    assert "class_swap: set 10" in log
+    assert "class_swap: set 9.9% of G's" in log
     assert "Train dataset size: 18" in log, "6 images each of a, c and d; none of b"
 
 
@@ -135,7 +135,7 @@ def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tuple[Path, Path], tmp_path: Path) -> None:
-    config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=2, sections={"OPTIMIZATION": {"batch_size": 16}})
     run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
              "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
     (run,) = (tmp_path / "checkpoints").iterdir()
@@ -148,7 +148,8 @@ def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tupl
 def test_control_c_leaves_a_checkpoint_that_goes_on(trained: Trained, tmp_path: Path) -> None:
     config = trained.swap_config(tmp_path / "swap.yaml", steps=100_000)
     main = str(trained.studiogan / "src" / "main.py")
-    command = [sys.executable, "-m", "rcas_plugin.studiogan", main, "-t", "-metrics", "none", "--num_workers", "0", "--print_freq", "1", "--save_freq", "100000", "-cfg", str(config),
+    command = [sys.executable, "-m", "rcas_plugin.studiogan", main, "-t", "-metrics", "none", "--num_workers", "0",
+               "--print_freq", "1", "--save_freq", "100000", "-cfg", str(config),
                "-data", str(trained.new_data), "-save", str(tmp_path), "-ckpt", str(trained.checkpoint)]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
