@@ -1,4 +1,7 @@
-"""Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one."""
+"""Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.
+
+The three calls: `synapse_importance`, `select_synapses`, `reinitialize`. For a method of one's own: `Method`, `Context`, `Batch`.
+"""
 
 from importlib.metadata import entry_points as _entry_points
 

@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         changed = (install if args.command == "install" else uninstall)(root)
         done = {"install": "main.py has its --plugin flag", "uninstall": "main.py is as upstream ships it"}[args.command]
         print(f"{root}: {done}{'' if changed else ' already'}")
-    except RcasError as error:
+    except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
         print(f"rcas: error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -41,6 +41,7 @@ class LabelPlan:
         slots: label -> index of the new class in the data set, or None where `new_data` holds its images.
         remaining: label -> index of its class in the data set.
         names: the name of the class behind each of the K labels, after the swap.
+        names_before: likewise, before it.
         new_files: label -> the image files of a new class from a folder of its own.
         guessed: True where folder order was taken for label order with nothing to confirm it.
     """
@@ -49,6 +50,7 @@ class LabelPlan:
     slots: Mapping[int, int | None]
     remaining: Mapping[int, int]
     names: tuple[str, ...]
+    names_before: tuple[str, ...]
     new_files: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     guessed: bool = False
 
@@ -107,7 +109,7 @@ def resolve_labels(
     for label, ref in slots.items():
         index = slot_index[label]
         after[label] = str(ref) if index is None else classes.names[index]
-    return LabelPlan(num_classes, slot_index, remaining, tuple(after), new_files, guessed)
+    return LabelPlan(num_classes, slot_index, remaining, tuple(after), names, new_files, guessed)
 
 
 def _new_class_names(settings: RcasSettings, classes: DataClasses) -> set[str]:

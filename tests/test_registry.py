@@ -8,8 +8,10 @@ import sys
 import pytest
 
 import rcas_plugin
-from rcas_plugin import RcasError
+from rcas_plugin import Context, Method, RcasError
+from rcas_plugin.labels import LabelPlan
 from rcas_plugin.registry import Table, callbacks, losses, objectives, phases
+from rcas_plugin.settings import parse_settings
 
 
 def test_what_the_plugin_registers() -> None:
@@ -33,6 +35,19 @@ def test_an_unknown_name_lists_those_there_are() -> None:
     table.register("a")(2)
     with pytest.raises(RcasError, match="there is no thing 'c'; there are: a, b"):
         table["c"]
+
+
+def test_a_method_of_a_third_party_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(phases, "_entries", dict(phases._entries))
+
+    @phases.register("hold_the_generator")
+    class Hold(Method):
+        def trainable(self, role: str, name: str) -> bool:
+            return role == "discriminator"
+
+    settings = parse_settings({"method": "hold_the_generator", "swap": {0: 1}})
+    method = phases[settings.method](Context(settings, LabelPlan(2, {0: 1}, {}, ("b",), ("a",))))
+    assert not method.trainable("generator", "linear0.weight")
 
 
 def test_the_public_names_are_sorted_and_there() -> None:

@@ -16,7 +16,6 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
-from rcas_plugin import __version__
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
@@ -26,7 +25,14 @@ from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import save_snapshot
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record, write_record
+from rcas_plugin.studiogan.checkpoints import (
+    checkpoint_files,
+    plain_record,
+    read_checkpoint,
+    read_record,
+    swap_record,
+    write_record,
+)
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
@@ -81,13 +87,12 @@ def train(
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
         live = torch.tensor(plan.live)
         method = phases[settings.method](Context(settings, plan, seed, folder))
-        record: dict[str, Any] = {"labels": list(plan.names), "swap": settings.model_dump(mode="json"),
-                                  "source": str(Path(ckpt_dir).resolve()), "rcas_plugin": __version__}  # fmt: skip
+        record = swap_record(settings, plan, ckpt_dir)
         save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
         method.prepare(gan)
         save_snapshot(folder, "reinit", gan, plan.live, settings.snapshot_images)
     else:
-        record = {"labels": list(classes.names), "rcas_plugin": __version__}
+        record = plain_record(classes.names)
     write_record(folder, record)
 
     options = config["OPTIMIZATION"]

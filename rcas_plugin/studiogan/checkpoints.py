@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ import torch
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import write_json
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.settings import RcasSettings
 
 #: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
 RECORD = "rcas.json"
@@ -79,6 +82,23 @@ def read_record(folder: str | Path) -> dict[str, Any]:
     except (OSError, json.JSONDecodeError):
         raise RcasError(f"-ckpt: {path} cannot be read; delete it, and name the classes in RCAS.labels") from None
     return content if isinstance(content, dict) else {}
+
+
+def plain_record(names: Sequence[str]) -> dict[str, Any]:
+    """The record of a run without a swap: the class behind each label."""
+    return {"labels": list(names), "rcas_plugin": version("rcas-plugin")}
+
+
+def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> dict[str, Any]:
+    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from."""
+    return {
+        **plain_record(plan.names),
+        "labels_before": list(plan.names_before),
+        "slots": {str(label): plan.names[label] for label in sorted(plan.slots)},
+        "remaining": sorted(plan.remaining),
+        "swap": settings.model_dump(mode="json"),
+        "source": str(Path(source).resolve()),
+    }
 
 
 def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:

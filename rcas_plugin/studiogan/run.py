@@ -10,13 +10,12 @@ from typing import Any, Literal
 
 import torch
 
-from rcas_plugin import __version__
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
 from rcas_plugin.methods.base import Method
 from rcas_plugin.settings import RcasSettings, parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, plain_record, read_checkpoint, read_record, swap_record
 from rcas_plugin.studiogan.data import data_classes
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
@@ -45,17 +44,6 @@ class SwapRun:
     def starts(self) -> bool:
         return self.mode == "swap"
 
-    def record(self) -> dict[str, Any]:
-        """What is written beside the run's checkpoints."""
-        return {
-            "labels": list(self.plan.names),
-            "swap": self.settings.model_dump(mode="json"),
-            "slots": {str(label): self.plan.names[label] for label in sorted(self.plan.slots)},
-            "remaining": sorted(self.plan.remaining),
-            "source": self.source,
-            "rcas_plugin": __version__,
-        }
-
 
 @dataclass
 class ActiveRun:
@@ -69,6 +57,7 @@ class ActiveRun:
         seen: (images, labels) that D was shown since the last fakes were made.
         step: the step of training, from 0.
         worker: upstream's worker, once it is made.
+        names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
     """
 
     cfgs: Any = None
@@ -78,22 +67,24 @@ class ActiveRun:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     step: int = 0
     worker: Any = None
+    names: tuple[str, ...] | None = None
 
     def record(self) -> dict[str, Any]:
         """What is written beside the checkpoints: for a swap its settings, for any run the class of each label."""
         if self.swap is not None:
-            return self.swap.record()
-        names = class_names(self.cfgs)
-        return {"labels": list(names), "rcas_plugin": __version__} if names else {}
+            return swap_record(self.swap.settings, self.swap.plan, self.swap.source)
+        if self.names is None:  # a large data set takes a while to list
+            self.names = class_names(self.cfgs)
+        return plain_record(self.names) if self.names else {}
 
 
-def class_names(cfgs: Any) -> tuple[str, ...] | None:
-    """The class behind each label of a plain run, where the data set has a name for each."""
+def class_names(cfgs: Any) -> tuple[str, ...]:
+    """The class behind each label of a plain run, or nothing where the data set has no name for each."""
     try:
         names = data_classes(cfgs.DATA, cfgs.RUN, cfgs.MISC.no_proc_data).names
     except RcasError:
-        return None
-    return names if len(names) == cfgs.DATA.num_classes else None
+        return ()
+    return names if len(names) == cfgs.DATA.num_classes else ()
 
 
 def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
@@ -114,9 +105,8 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
     resumes = record.get("swap") == settings.model_dump(mode="json")
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
-    # a swap's own record names the new class in the slot; its source's record names the labels that the swap began with
-    before = read_record(record["source"]) if "swap" in record and mode != "swap" and Path(record["source"]).is_dir() else record
-    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, before.get("labels"))
+    recorded = record.get("labels_before" if resumes else "labels")  # a swap's own record names the new class in the slot
+    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded)
     check_checkpoint(cfgs)
     return SwapRun(settings, plan, classes, mode, str(Path(RUN.ckpt_dir).resolve()))
 

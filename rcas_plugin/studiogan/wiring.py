@@ -75,6 +75,8 @@ def _read_section(original: Any) -> Any:
             content = yaml.safe_load(Path(cfg_file).read_text(encoding="utf-8"))
         except (OSError, yaml.YAMLError) as error:
             raise RcasError(f"-cfg: {cfg_file} cannot be read: {' '.join(str(error).split())}") from None
+        if isinstance(content, dict) and content.get("RCAS", {}) is None:
+            content["RCAS"] = {}
         if not isinstance(content, dict) or not all(isinstance(section, dict) for section in content.values()):
             raise RcasError(f"-cfg: {cfg_file} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
         if "RCAS" in content:
@@ -106,7 +108,7 @@ def _check(original: Any) -> Any:
         if section is not None:
             self.rcas_run = plan_run(self, vars(section))
             _say_plan(self.rcas_run)
-        elif self.RUN.ckpt_dir is not None:
+        elif self.RUN.ckpt_dir is not None and self.RUN.freezeD == -1:  # freezeD transfers between class counts
             check_checkpoint(self)
         adopt(self)
 
@@ -162,7 +164,8 @@ def _with_term(loss: Any, role: str) -> Any:
         if role == GENERATOR:
             term = RUN.method.generator_loss(Batch(RUN.step, *seen[0]))
         else:
-            term = RUN.method.discriminator_loss(Batch(RUN.step, *seen[1], *seen[0]))
+            real, fake = seen[:2]
+            term = RUN.method.discriminator_loss(Batch(RUN.step, *fake, *real))
         return value if term is None else value + term
 
     return total

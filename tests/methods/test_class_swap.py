@@ -15,7 +15,7 @@ from rcas_plugin.methods.class_swap import ClassSwap
 from rcas_plugin.methods.fine_tune import FineTune
 from rcas_plugin.settings import parse_settings
 
-PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"))
+PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 
 
 def context(directory: Path | None = None, **section: Any) -> Context:
