@@ -107,6 +107,11 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
     recorded = record.get("labels_before" if resumes else "labels")  # a swap's own record names the new class in the slot
     plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded)
+    unused = [label for label in range(plan.num_classes) if label not in plan.live]
+    if RUN.intra_class_fid and unused:
+        raise RcasError(
+            f"-ifid: label {unused[0]} has no images any more, and StudioGAN asks for every label's; leave the option out"
+        )
     check_checkpoint(cfgs)
     return SwapRun(settings, plan, classes, mode, str(Path(RUN.ckpt_dir).resolve()))
 

@@ -117,6 +117,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     case("upstream-refuses", "load_data_in_memory option is appliable", options=("-l",))
     case("upstream-key", "has a key that StudioGAN does not know", sections={"MODEL": {"no_such_key": 1}})
     case("no-config", "cannot be read", cfg=room / "nowhere.yaml")
+    case("ifid", "-ifid: label 2 has no images any more", remaining=["a"], options=("-ifid",))
     case("retain-ddp", "RCAS.retain: not with -DDP", retain=1.0, options=("-DDP",))
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
 

@@ -114,6 +114,44 @@ def test_fine_tune_starts_from_the_pretrained_weights(trained: Trained, tmp_path
     assert "Train dataset size: 12" in ended.stdout
 
 
+#: Runs main.py with a stand-in for the Inception weights, which are not at hand.
+WITH_STAND_IN = """
+import sys
+from rcas_plugin.studiogan.activation import activate
+main = sys.argv.pop(1)
+sys.path.insert(0, main.rpartition("/")[0])
+activate()
+import torch, metrics.preparation
+class StandIn:
+    def __init__(self, **options): self.weights = torch.randn(3 * 32 * 32, 6, generator=torch.Generator().manual_seed(0))
+    def eval(self): pass
+    def get_outputs(self, x, quantize=False):
+        features = x.float().flatten(1) @ self.weights / 50
+        return features, features
+metrics.preparation.LoadEvalModel = StandIn
+exec(compile(open(main).read(), main, "exec"))
+"""
+
+
+def test_upstreams_metrics_judge_the_swapped_data(trained: Trained, tmp_path: Path) -> None:
+    """fid, is, prdc and iFID on the swapped data set; its statistics are cached apart from the pre-training's."""
+    metrics = ["-t", "-metrics", "is", "fid", "prdc", "-ifid", "--num_workers", "0", "--print_freq", "2", "--save_freq", "2"]
+    config = trained.swap_config(tmp_path / "swap.yaml")
+    for options in (
+        ["-cfg", trained.config, "-data", trained.data],
+        ["-cfg", config, "-data", trained.new_data, "-ckpt", trained.checkpoint, "-ref", "valid"],
+        ["-cfg", config, "-data", trained.new_data, "-ckpt", trained.checkpoint],
+    ):
+        command = [sys.executable, "-c", WITH_STAND_IN, str(trained.studiogan / "src" / "main.py"), *metrics, *map(str, options)]
+        ended = subprocess.run([*command, "-save", str(tmp_path)], capture_output=True, text=True, check=False)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+        assert "FID score" in ended.stdout
+        assert "Density" in ended.stdout
+        assert "18 real images is used for evaluation" in ended.stdout
+    assert len(list((tmp_path / "moments").iterdir())) == 3, "pre-training, swap on train, swap on valid"
+    assert len(list((tmp_path / "feats").iterdir())) == 3
+
+
 def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
     """`main.py --plugin rcas` after `rcas install`; help and unknown plugins; byte for byte back."""
     main = trained.studiogan / "src" / "main.py"
