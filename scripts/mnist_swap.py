@@ -67,18 +67,19 @@ def judge(mnist: Path, path: Path) -> tuple[Classifier, float]:
 
 
 def run(studiogan: Path, out: Path, stage: str, data: Path, ckpt: Path | None) -> Path:
-    """One run of main.py, unless it has ended before; returns its checkpoint folder."""
-    save = out / stage
+    """One run of main.py, unless it has ended before; goes on with one that was interrupted; returns its checkpoint folder."""
+    save, cfg = out / stage, CONFIGS / f"{stage}.yaml"
     done = save / "done.json"
-    if done.is_file():
+    if done.is_file() and json.loads(done.read_text())["config"] == cfg.read_text():
         return Path(json.loads(done.read_text())["checkpoint"])
-    options = ["-t", "-cfg", str(CONFIGS / f"{stage}.yaml"), "-data", str(data), "-save", str(save), *OPTIONS]
+    started = [folder for folder in (save / "checkpoints").glob("*") if list(folder.glob("model=D-current-*"))]
+    options = ["-t", "-cfg", str(cfg), "-data", str(data), "-save", str(save), *OPTIONS]
     options += ["--print_freq", "50", "--save_freq", "200"]
-    if ckpt is not None:
-        options += ["-ckpt", str(ckpt)]
+    if started or ckpt is not None:
+        options += ["-ckpt", str(started[0] if started else ckpt)]
     subprocess.run(main_command(studiogan, *options), check=True)
     checkpoint = max((save / "checkpoints").iterdir(), key=lambda path: path.stat().st_mtime)
-    write_json(done, {"checkpoint": str(checkpoint)})
+    write_json(done, {"checkpoint": str(checkpoint), "config": cfg.read_text()})
     return checkpoint
 
 

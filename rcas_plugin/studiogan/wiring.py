@@ -7,6 +7,7 @@ import functools
 import hashlib
 import importlib
 import json
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -258,6 +259,7 @@ def _load_networks(original: Any) -> Any:
         RUN.method.prepare(gan)
         if own is not None:
             save_snapshot(own, "reinit", gan, swap.plan.live, count)
+            shutil.copyfile(_log_file(cfgs), _log_file(cfgs).with_suffix(".kept"))  # upstream removes the log before it loads
         return networks
 
     return load_generator_discriminator
@@ -285,6 +287,10 @@ def _own_folder(cfgs: Any) -> Path:
     return Path(cfgs.RUN.save_dir) / "checkpoints" / str(cfgs.rcas_run_name)
 
 
+def _log_file(cfgs: Any) -> Path:
+    return Path(cfgs.RUN.save_dir) / "logs" / f"{cfgs.rcas_run_name}.log"
+
+
 def _load_checkpoint(original: Any) -> Any:
     @functools.wraps(original)
     def load_StudioGAN_ckpts(**given: Any) -> Any:  # noqa: N802  (upstream's name)
@@ -300,6 +306,7 @@ def _load_checkpoint(original: Any) -> Any:
             for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
                 handler.close()
                 logger.removeHandler(handler)
+            _log_file(RUN.cfgs).with_suffix(".kept").replace(_log_file(RUN.cfgs))
             logger = importlib.import_module("utils.log").make_logger(options.save_dir, run_name, None)
             logger.info("Pre-trained checkpoint is %s; this run's own is %s", RUN.swap.source, options.ckpt_dir)
         augment = RUN.cfgs.AUG

@@ -67,7 +67,7 @@ def write_config(path: Path, *, classes: int = 3, steps: int = 4, **sections: An
         "DATA": {"name": "toy", "img_size": 32, "num_classes": classes},
         "MODEL": dict(MODEL),
         "LOSS": {"adv_loss": "hinge"},
-        "OPTIMIZATION": {"batch_size": 8, "d_updates_per_step": 1, "beta1": 0, "total_steps": steps},
+        "OPTIMIZATION": {"batch_size": 16, "d_updates_per_step": 1, "beta1": 0, "total_steps": steps},
         "PRE": {"apply_rflip": False},
     }
     for name, section in sections.items():

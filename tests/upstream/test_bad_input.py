@@ -113,7 +113,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     case("no-data", "-data: ", data=empty)
     case("frequencies", "--save_freq 3 is no multiple of --print_freq 2", options=("--save_freq", "3"))
     case("canvas", "OPTIMIZATION.batch_size: 12 images a process; allowed: a multiple of 8, or at least 24",
-         sections={"OPTIMIZATION": {"batch_size": 12}})  # fmt: skip
+         sections={"OPTIMIZATION": {"batch_size": 24}})  # fmt: skip
     case("upstream-refuses", "load_data_in_memory option is appliable", options=("-l",))
     case("upstream-key", "has a key that StudioGAN does not know", sections={"MODEL": {"no_such_key": 1}})
     case("no-config", "cannot be read", cfg=room / "nowhere.yaml")

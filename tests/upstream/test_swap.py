@@ -173,7 +173,7 @@ def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tuple[Path, Path], tmp_path: Path) -> None:
-    config = trained.swap_config(tmp_path / "swap.yaml", steps=2, sections={"OPTIMIZATION": {"batch_size": 16}})
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
     run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
              "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
     (run,) = (tmp_path / "checkpoints").iterdir()
