@@ -137,9 +137,9 @@ def main() -> None:
             runner = studiogan_runner(studiogan)
         except RcasError as error:
             studiogan = None
-            print(f"Running on the embedded networks: {error}")
+            print(f"Running on the embedded networks: {error}", flush=True)
     if studiogan is not None:
-        print(f"Running StudioGAN's main.py in {studiogan}")
+        print(f"Running StudioGAN's main.py in {studiogan}", flush=True)
 
     shutil.rmtree(OUT, ignore_errors=True)
     write_digits()
@@ -149,6 +149,7 @@ def main() -> None:
     accuracy = float((predict(judge, images[held_out]) == classes[held_out]).float().mean())
     print(f"The judge, a classifier trained on real digits, is right on {accuracy:.1%} of held-out ones")
 
+    print("Pre-training on digits 1 to 9, then swapping 9 for 0 by " + " and by ".join(METHODS), flush=True)
     pretrained = runner("pretrain", OUT / "data" / "old", None, 1200)
     runs = {method: runner(method, OUT / "data" / "new", pretrained, SAVE_FREQ) for method in METHODS}
     curves = {method: measure(judge, images[classes == NEW], run) for method, run in runs.items()}
