@@ -45,10 +45,6 @@ class Gan:
         """The generator whose images a user sees."""
         return self.generator if self.ema is None else self.ema
 
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.generator)
-
 
 def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device

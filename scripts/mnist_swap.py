@@ -3,7 +3,6 @@
     python scripts/mnist_swap.py --mnist ../shared/data/mnist.npz
 
 Each stage is left out where its result lies in the output folder already, so an interrupted run goes on.
-About an hour on 2 cores.
 """
 
 from __future__ import annotations

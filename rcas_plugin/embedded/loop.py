@@ -18,7 +18,6 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
@@ -31,6 +30,7 @@ from rcas_plugin.studiogan.checkpoints import (
     read_checkpoint,
     read_record,
     swap_record,
+    write_checkpoint,
     write_record,
 )
 
@@ -72,16 +72,18 @@ def train(
     config = _read(cfg_file)
     images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     gan = load_gan(cfg_file, ckpt_dir, seed=seed)
-    phase = config.get("RCAS", {}).get("method", "class_swap") if "RCAS" in config else "train"
+    settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
+    phase = settings.method if settings else "train"
     stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
     run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
     folder = Path(save_dir) / "checkpoints" / run_name
     method: Method | None = None
     live, labels = torch.arange(config["DATA"]["num_classes"]), targets
-    if "RCAS" in config:
+    if settings is not None:
         if ckpt_dir is None:
             raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
-        settings = parse_settings(config["RCAS"])
+        if settings.new_data is not None:
+            raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"))
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan)
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
@@ -102,9 +104,8 @@ def train(
         loop.step(step)
         if (step + 1) % save_freq == 0 or step + 1 == total:
             _save(folder, gan, loop, step + 1, seed, run_name)
-            if method is not None:
-                settings = method.context.settings
-                save_snapshot(folder, f"step={step + 1}", gan, method.context.plan.live, settings.snapshot_images)
+            if settings is not None:
+                save_snapshot(folder, f"step={step + 1}", gan, live.tolist(), settings.snapshot_images)
     return folder
 
 
@@ -165,12 +166,7 @@ def _save(folder: Path, gan: Gan, loop: _Loop, step: int, seed: int, run_name: s
     }  # fmt: skip
     for network, state in states.items():
         for when in ("current", "best"):
-            name = f"model={network}-{when}-weights-step={step}.pth"
-            with atomic_path(folder / name) as temporary:
-                torch.save(state, temporary)
-            for path in folder.iterdir():
-                if path.name.startswith(f"model={network}-{when}-weights-step=") and path.name != name:
-                    path.unlink()
+            write_checkpoint(folder, network, when, step, state)
 
 
 def _read(cfg_file: str | Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import write_json
+from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.settings import RcasSettings
 
@@ -53,6 +53,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or "state_dict" not in content:
         raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no state_dict")
     return content
+
+
+def write_checkpoint(folder: str | Path, network: str, when: str, step: int, states: Mapping[str, Any]) -> None:
+    """Write one checkpoint file under upstream's name for it, whole, and only then remove the one before it."""
+    start = f"model={network}-{when}-weights-step="
+    target = Path(folder) / f"{start}{step}.pth"
+    with atomic_path(target) as temporary:
+        torch.save(dict(states), temporary)
+    for path in Path(folder).iterdir():
+        if path.name.startswith(start) and path != target:
+            path.unlink()
 
 
 def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, backbone: str) -> None:

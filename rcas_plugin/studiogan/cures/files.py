@@ -10,9 +10,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import h5py
-import torch
 
-from rcas_plugin.files import atomic_path
+from rcas_plugin.studiogan.checkpoints import write_checkpoint
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.data import folder_classes, hdf5_path
 from rcas_plugin.studiogan.seams import replace
@@ -79,13 +78,7 @@ def checkpoints_replaced_not_lost() -> None:
     """Write the new checkpoint whole, and only then remove the one before it."""
 
     def save_model(model: str, when: str, step: int, ckpt_dir: str, states: dict[str, Any]) -> None:
-        target = Path(ckpt_dir) / f"model={model}-{when}-weights-step={step}.pth"
-        before = [path for path in Path(ckpt_dir).iterdir() if path.name.startswith(f"model={model}-{when}-weights-step=")]
-        with atomic_path(target) as temporary:
-            torch.save(states, temporary)
-        for path in before:
-            if path != target:
-                path.unlink()
+        write_checkpoint(ckpt_dir, model, when, step, states)
 
     replace("utils.misc.save_model", "replaced", lambda original: functools.wraps(original)(save_model))
 
