@@ -6,6 +6,7 @@ function that imports it as an entry point of the group `rcas_plugin.methods`; `
 
 from __future__ import annotations
 
+from rcas_plugin import objectives as _objectives  # noqa: F401  (registers what importance differentiates)
 from rcas_plugin.importance import synapse_importance
 from rcas_plugin.methods.class_swap import ClassSwap, RetainLoss
 from rcas_plugin.methods.fine_tune import FineTune

@@ -254,6 +254,12 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.items)
 
+    def images_of(self, label: int, count: int) -> torch.Tensor:
+        """Up to `count` images under a label, evenly spread over those that there are: (n, channels, height, width)."""
+        positions = [position for position, found in enumerate(self.labels) if found == label]
+        step = max(1, len(positions) // count)
+        return torch.stack([self[position][0] for position in positions[::step][:count]])
+
     def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
         item = self.items[position]
         if isinstance(item, int):

@@ -26,17 +26,31 @@ class Section(BaseModel):
 class ImportanceSettings(Section):
     """How much each weight serves the old class (`rcas_plugin.importance`)."""
 
-    samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over")
+    samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over, at the most")
+    estimator: Literal["per_sample", "fisher", "batch", "output_norm"] = Field(
+        "per_sample", description="mean |gradient|, mean squared gradient, |mean gradient|, or MAS's"
+    )
     objective: str = Field("adv_output", description="what is differentiated: D's real/fake logit")
+    stable: float = Field(1.0, ge=0, le=1, description="stop sampling once the selection overlaps this much with the one of half the samples")
     memory_mb: int = Field(512, gt=0, description="memory for per-sample gradients; sets the batch size")
 
 
 class SelectionSettings(Section):
     """Which weights are re-initialised (`rcas_plugin.selection`)."""
 
-    generator_ratio: float = Field(0.1, ge=0, le=1, description="part of G's weights that is selected")
-    discriminator_ratio: float = Field(0.1, ge=0, le=1, description="part of D's weights that is selected")
-    scope: Literal["layer", "global"] = Field("layer", description="the ratio of each layer, or of the network")
+    generator_ratio: float = Field(0.0, ge=0, le=1, description="part of G's weights that is selected")
+    discriminator_ratio: float = Field(0.0, ge=0, le=1, description="part of D's weights that is selected")
+    scope: Literal["layer", "global", "threshold"] = Field(
+        "layer", description="the ratio of each layer, of the network, or all over the threshold"
+    )
+    threshold: float = Field(10.0, ge=0, description="for scope threshold: the score over which a weight is selected")
+    unit: Literal["element", "kernel", "filter"] = Field("element", description="what is selected as a whole")
+    against: Literal["nothing", "ratio", "difference", "damping"] = Field(
+        "nothing", description="score: importance f alone, or against that of the remaining labels: f / R, f - R, dampening's"
+    )
+    damping: float = Field(1.0, ge=0, description="for reinit damp: weights are multiplied by min((damping R / f) ** exponent, 1)")
+    exponent: float = Field(1.0, ge=0, description="for reinit damp: see damping")
+    cap: float = Field(1.0, ge=0, le=1, description="the largest part of any one layer that is selected")
     conv: bool = Field(True, description="select in convolutions")
     conv_transpose: bool = Field(True, description="select in transposed convolutions")
     linear: bool = Field(True, description="select in linear layers")
@@ -48,10 +62,19 @@ class SelectionSettings(Section):
         return frozenset(kind for kind in ("conv", "conv_transpose", "linear", "embedding") if getattr(self, kind))
 
 
+class LabelLrSettings(Section):
+    """The step of the parameters that the slot's label alone reaches (`rcas_plugin.label_bound`)."""
+
+    generator: float = Field(1.0, ge=1, description="the slot's columns or embedding row in G step this many times as far")
+    discriminator: float = Field(1.0, ge=1, description="the slot's embedding row in D likewise")
+    steps: int = Field(400, gt=0, description="steps over which both go down to 1, along half a cosine")
+
+
 class RcasSettings(Section):
     """The whole `RCAS` section."""
 
     method: str = Field("class_swap", description="what to do with the pre-trained GAN")
+    preset: str | None = Field(None, description="a named set of values for keys that are not given; the method's own by default")
     swap: dict[ClassRef, ClassRef] = Field(
         min_length=1, description="label slot -> the new class, each by index or by folder name in quotes"
     )
@@ -62,9 +85,41 @@ class RcasSettings(Section):
     new_data: str | None = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
     importance: ImportanceSettings = Field(default_factory=ImportanceSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
-    reinit: Literal["zero"] = Field("zero", description="what is put in the place of the selected weights")
+    reinit: Literal["zero", "init", "damp"] = Field("zero", description="what is put in the place of the selected weights")
+    label_start: str = Field(
+        "keep", description="what the slot's own columns and embedding rows start from"
+    )
+    bn_batches: int = Field(60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them")
+    label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     retain: float = Field(0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels")
+    accelerate: bool = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
     snapshot_images: int = Field(16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none")
+
+
+#: Named sets of values. A method's own name is its default; `RCAS.preset` asks for another.
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # what measured best (docs/results/bench_swap.json)
+    "class_swap": {"label_lr": {"generator": 100.0}},
+    # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
+    "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}, "bn_batches": 0},
+}
+
+
+def with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
+    """The section with its preset's values where it gives none of its own.
+
+    Raises:
+        RcasError: there is no such preset.
+    """
+    name = section.get("preset")
+    if name is not None and name not in PRESETS:
+        raise RcasError(f"RCAS.preset: {name!r} is unknown; allowed: {', '.join(sorted(PRESETS))}")
+    merged: dict[str, Any] = {}
+    for values in (PRESETS.get(name or section.get("method", "class_swap"), {}), section):
+        for key, value in values.items():
+            both_nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = {**merged[key], **value} if both_nested else value
+    return merged
 
 
 def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
@@ -74,7 +129,7 @@ def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
         RcasError: one sentence that names the key and the allowed values.
     """
     try:
-        settings = RcasSettings.model_validate(section)
+        settings = RcasSettings.model_validate(with_preset(section))
     except ValidationError as error:
         raise RcasError(_sentence(error)) from None
     if settings.method not in phases:
@@ -90,18 +145,21 @@ def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
 
 
 def reference() -> list[tuple[str, str, str]]:
-    """(key, default, help) of every key of the section, in order: the config reference of the README."""
-    return list(_walk(RcasSettings, "RCAS"))
+    """(key, default, help) of every key of the section, in order: the config reference of the README.
+
+    The default is the one of `method: class_swap`.
+    """
+    return list(_walk(RcasSettings, "RCAS", PRESETS["class_swap"]))
 
 
-def _walk(model: type[BaseModel], prefix: str) -> list[tuple[str, str, str]]:
+def _walk(model: type[BaseModel], prefix: str, preset: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         key = f"{prefix}.{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            rows += _walk(field.annotation, key)
+            rows += _walk(field.annotation, key, preset.get(name, {}))
         else:
-            default = "required" if field.is_required() else str(field.default)
+            default = "required" if field.is_required() else str(preset.get(name, field.default))
             rows.append((key, default, field.description or ""))
     return rows
 
@@ -121,13 +179,21 @@ def _sentence(error: ValidationError) -> str:
 
 def _depth(path: list[str]) -> int:
     """How many leading parts of the location are keys of the section (pydantic appends the tried type)."""
-    return 2 if path[0] in {"importance", "selection"} and len(path) > 1 else 1
+    return 2 if path[0] in _sub_sections() and len(path) > 1 else 1
+
+
+def _sub_sections() -> set[str]:
+    return {
+        name
+        for name, field in RcasSettings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+    }
 
 
 def _field_at(path: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
     owner: type[BaseModel] = RcasSettings
     field = owner.model_fields.get(path[0])
-    if field is not None and len(path) > 1 and path[0] in {"importance", "selection"}:
+    if field is not None and len(path) > 1 and path[0] in _sub_sections():
         assert isinstance(field.annotation, type)
         owner = field.annotation
         field = owner.model_fields.get(path[1])

@@ -11,29 +11,41 @@ from torch import Tensor, nn
 
 from rcas_plugin import RcasError, synapse_importance
 from rcas_plugin.gan import gaussian_latents
+from rcas_plugin.registry import objectives
 
 
-def loop_by_hand(generator: nn.Module, discriminator: nn.Module, labels: list[int], samples: int, seed: int) -> dict[str, Tensor]:
-    """The definition, word for word: mean over samples of |dD(G(z, f), f)/dw|, by autograd and float64."""
+#: The estimators' formulas over one gradient a sample, (n, ...), word for word.
+FORMULAS = {
+    "per_sample": lambda each: each.abs().mean(0),
+    "fisher": lambda each: each.square().mean(0),
+    "batch": lambda each: each.mean(0).abs(),
+    "output_norm": lambda each: each.abs().mean(0),
+}
+
+
+def loop_by_hand(
+    generator: nn.Module, discriminator: nn.Module, labels: list[int], samples: int, seed: int, estimator: str = "per_sample"
+) -> dict[str, Tensor]:
+    """The definition: one backward pass a sample, by autograd and float64."""
     generator, discriminator = copy.deepcopy(generator).double().eval(), copy.deepcopy(discriminator).double().eval()
     z = gaussian_latents(generator.z_dim)(samples, torch.Generator().manual_seed(seed)).double()
     parameters = {f"{role}/{name}": p for role, net in (("generator", generator), ("discriminator", discriminator))
                   for name, p in net.named_parameters()}  # fmt: skip
-    mean = {name: torch.zeros_like(p) for name, p in parameters.items()}
+    each: dict[str, list[Tensor]] = {name: [] for name in parameters}
     for k in range(samples):
         label = torch.tensor([labels[k % len(labels)]])
         for p in parameters.values():
             p.grad = None
         logit = discriminator(generator(z[k : k + 1], label), label)["adv_output"].reshape(-1)
-        (logit if len(logit) == 1 else logit[label]).backward()
+        logit = logit if len(logit) == 1 else logit[label]
+        (logit**2 if estimator == "output_norm" else logit).backward()
         for name, p in parameters.items():
-            if p.grad is not None:
-                mean[name] += p.grad.abs() / samples
-    return mean
+            each[name].append(torch.zeros_like(p) if p.grad is None else p.grad.clone())
+    return {name: FORMULAS[estimator](torch.stack(gradients)) for name, gradients in each.items()}
 
 
 def assert_equal_to_loop(pair: tuple[Any, Any], labels: list[int], **options: Any) -> None:
-    expected = loop_by_hand(*pair, labels, 11, seed=3)
+    expected = loop_by_hand(*pair, labels, 11, seed=3, estimator=options.get("estimator", "per_sample"))
     found = synapse_importance(*pair, labels=labels, num_samples=11, seed=3, progress=False, **options)
     names = {f"{role}/{name}" for role, weights in found.weights.items() for name in weights}
     assert names <= set(expected)
@@ -47,6 +59,56 @@ def assert_equal_to_loop(pair: tuple[Any, Any], labels: list[int], **options: An
 
 def test_equals_the_loop_on_the_resnet_pair(pair: Any) -> None:
     assert_equal_to_loop(pair, [2])
+
+
+@pytest.mark.parametrize("estimator", ["fisher", "batch", "output_norm"])
+def test_every_estimator_equals_its_formula(pair: Any, odd_pair: Any, estimator: str) -> None:
+    assert_equal_to_loop(pair, [2], estimator=estimator)
+    assert_equal_to_loop(odd_pair, [1], estimator=estimator)
+
+
+def test_both_ways_of_a_convolution_are_one(odd_pair: Any) -> None:
+    """Samples as groups (CPU) and the unfolded matrix product (GPU)."""
+    from rcas_plugin.per_sample import _grouped, _unfolded
+
+    for module, size in ((odd_pair[0].up, 5), (odd_pair[0].up2, 4), (odd_pair[0].same, 6), (odd_pair[1].down, 7)):
+        weight = module._parameters.get("weight_orig", module._parameters.get("weight"))
+        inputs = torch.randn(3, module.in_channels, size, size)
+        gradient = torch.randn_like(module(inputs))
+        one, other = (way(module, weight, inputs, gradient)[0] for way in (_grouped, _unfolded))
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_sampling_ends_when_the_caller_says_so(pair: Any) -> None:
+    looks: list[int] = []
+
+    def stop(importance: Any) -> bool:
+        looks.append(importance.settings["samples"])
+        return len(looks) == 2
+
+    found = synapse_importance(*pair, labels=[1], num_samples=500, stop=stop)
+    assert looks == [64, 128]
+    assert found.settings["samples"] == 128
+    whole = synapse_importance(*pair, labels=[1], num_samples=500)
+    assert whole.settings["samples"] == 500
+    same = synapse_importance(*pair, labels=[1], num_samples=100, stop=lambda importance: False)
+    assert same.settings["samples"] == 100
+
+
+def test_objectives_by_name() -> None:
+    logits = torch.tensor([[1.0, 2.0, 0.5], [0.0, -1.0, 3.0]])
+    outputs = {"adv_output": torch.tensor([4.0, 5.0]), "cls_output": logits, "h": torch.tensor([[3.0, 4.0], [1.0, 2.0]])}
+    labels = torch.tensor([1, 2])
+    assert objectives["adv_output"](outputs, labels).tolist() == [4, 5]
+    assert objectives["class_logit"](outputs, labels).tolist() == [2, 3]
+    torch.testing.assert_close(
+        objectives["class_probability"](outputs, labels)[0], logits[0].exp()[1] / logits[0].exp().sum()
+    )
+    assert objectives["feature_norm"](outputs, labels).tolist() == [25, 5]
+    hinge = {"adv_output": logits, "cls_output": None}
+    assert objectives["class_logit"](hinge, labels).tolist() == [2, 3]
+    with pytest.raises(RcasError, match="there is no class logit"):
+        objectives["class_logit"]({"adv_output": torch.zeros(2), "cls_output": None}, labels)
 
 
 def test_equals_the_loop_for_several_labels(pair: Any) -> None:
@@ -146,7 +208,8 @@ def test_a_callable_objective(pair: Any) -> None:
     torch.testing.assert_close(doubled.generator["linear0.weight"], 2 * plain.generator["linear0.weight"])
 
 
-@pytest.mark.parametrize("wrong", [{"labels": []}, {"labels": [0], "num_samples": 0}, {"labels": [0], "objective": "logit"}])
+@pytest.mark.parametrize("wrong", [{"labels": []}, {"labels": [0], "num_samples": 0}, {"labels": [0], "objective": "logit"},
+                                   {"labels": [0], "estimator": "ewc"}])  # fmt: skip
 def test_refuses(pair: Any, wrong: dict[str, Any]) -> None:
     with pytest.raises(RcasError):
         synapse_importance(*pair, **wrong)

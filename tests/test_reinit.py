@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from rcas_plugin import RcasError, Selection, reinitialize, select_synapses, synapse_importance
+from rcas_plugin.reinit import newly_drawn
 
 
 def selection_of(pair: Any) -> Selection:
@@ -75,3 +76,51 @@ def test_refuses_another_network_before_it_edits_any(pair: Any) -> None:
 def test_refuses_a_value(pair: Any) -> None:
     with pytest.raises(RcasError, match="allowed: zero"):
         reinitialize(pair[0], selection_of(pair), value="one")  # type: ignore[arg-type]
+
+
+def test_init_draws_by_the_layers_own_initialiser(odd_pair: Any) -> None:
+    generator, discriminator = odd_pair
+    selection = select_synapses(synapse_importance(*odd_pair, labels=[1], num_samples=4), ratio=0.5)
+    twin = copy.deepcopy(generator)
+    before = {name: p.clone() for name, p in generator.named_parameters()}
+    reinitialize([generator, discriminator, twin], selection, value="init", seed=3)
+    names = list(selection.generator)
+    for index, name in enumerate(names):
+        mask, new = selection.generator[name], generator.get_parameter(name)
+        assert torch.equal(new[~mask], before[name][~mask])
+        assert torch.equal(new, twin.get_parameter(name)), "G and its moving average get the same values"
+        if name == "linear.weight":
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(3 + index)
+                drawn = nn.Linear(9, 16).weight
+            assert torch.equal(new[mask], drawn[mask])
+            assert not torch.equal(new[mask], before[name][mask])
+
+
+def test_damp_multiplies_by_the_factor(pair: Any) -> None:
+    serves, others = (synapse_importance(*pair, labels=labels, num_samples=4) for labels in ([1], [0, 2, 3]))
+    selection = select_synapses(serves, scope="threshold", threshold=2.0, against=others, rule="damping", damping=0.5)
+    before = pair[0].linear0.weight.detach().clone()
+    reinitialize(list(pair), selection, value="damp")
+    mask = selection.generator["linear0.weight"]
+    assert mask.any()
+    ratio = others.generator["linear0.weight"].double() / serves.generator["linear0.weight"].double()
+    expected = before.double() * (0.5 * ratio).clamp(max=1)
+    torch.testing.assert_close(pair[0].linear0.weight[mask], expected[mask].float(), rtol=1e-5, atol=1e-8)
+    assert torch.equal(pair[0].linear0.weight[~mask], before[~mask])
+
+
+def test_damp_needs_factors(pair: Any) -> None:
+    with pytest.raises(RcasError, match="needs factors"):
+        reinitialize(pair[0], selection_of(pair), value="damp")
+
+
+class NoInitialiser(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+
+
+def test_init_without_an_initialiser() -> None:
+    with pytest.raises(RcasError, match="has no initialiser of its own"):
+        newly_drawn(NoInitialiser(), 0)

@@ -16,9 +16,11 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
+from rcas_plugin.accelerate import autocast, channels_last
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.registry import phases
@@ -98,7 +100,7 @@ def train(
     write_record(folder, record)
 
     options = config["OPTIMIZATION"]
-    loop = _Loop(gan, images, labels, live, method, options, torch.Generator().manual_seed(seed))
+    loop = Loop(gan, images, labels, live, options, torch.Generator().manual_seed(seed), method=method)
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)
@@ -109,45 +111,84 @@ def train(
     return folder
 
 
-class _Loop:
-    """One discriminator and one generator update a step, with the hinge loss."""
+class Loop:
+    """StudioGAN's step with the hinge loss: some updates of D, then one of G.
 
-    def __init__(self, gan: Gan, images: Tensor, labels: Tensor, live: Tensor, method: Method | None,
-                 options: Mapping[str, Any], source: torch.Generator) -> None:  # fmt: skip
+    Args:
+        gan: trained in place.
+        images: real images (n, 3, size, size) in [-1, 1].
+        labels: the label (n,) of each.
+        live: the labels that are drawn for fakes.
+        options: the config's OPTIMIZATION section.
+        source: draws batches, labels and latents.
+        method: the method at work, or None.
+        accelerated: channels-last weights and bfloat16 (`RCAS.accelerate`).
+    """
+
+    def __init__(
+        self,
+        gan: Gan,
+        images: Tensor,
+        labels: Tensor,
+        live: Tensor,
+        options: Mapping[str, Any],
+        source: torch.Generator,
+        *,
+        method: Method | None = None,
+        accelerated: bool = False,
+    ) -> None:
         self.gan, self.images, self.labels, self.live, self.method = gan, images, labels, live, method
-        self.batch_size, self.source = options["batch_size"], source
+        self.batch_size, self.source, self.accelerated = options["batch_size"], source, accelerated
+        self.d_updates = options.get("d_updates_per_step", 1)
+        if accelerated:
+            channels_last(gan.generator, gan.discriminator)
         betas = (float(options.get("beta1", 0.5)), float(options.get("beta2", 0.999)))
-        self.optimizers = {}
+        self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for role, network, rate in (
-            ("generator", gan.generator, "g_lr"),
-            ("discriminator", gan.discriminator, "d_lr"),
+            (GENERATOR, gan.generator, "g_lr"),
+            (DISCRIMINATOR, gan.discriminator, "d_lr"),
         ):
             trained = [p for name, p in network.named_parameters() if method is None or method.trainable(role, name)]
             self.optimizers[role] = torch.optim.Adam(trained, options.get(rate, 2e-4), betas, eps=1e-6)
-        gan.generator.train()
-        gan.discriminator.train()
+        self.current = 0
+        if method is not None:
+            method.optimizers_built(gan, self.optimizers, lambda: self.current)
 
     def step(self, step: int) -> None:
-        pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
-        real, real_labels = self.images[pick], self.labels[pick]
-        with torch.no_grad():
-            fake, fake_labels = self._fakes()
-        judge = self.gan.discriminator
-        loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
-        loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
-        batch = Batch(step, fake, fake_labels, real, real_labels)
-        term = None if self.method is None else self.method.discriminator_loss(batch)
-        self._update("discriminator", loss, term)
-        fake, fake_labels = self._fakes()
-        loss = -judge(fake, fake_labels)["adv_output"].mean()
-        term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
-        self._update("generator", loss, term)
+        """One step, counted from 0."""
+        self.current = step
+        self.gan.generator.train()
+        self.gan.discriminator.train()
+        for _ in range(self.d_updates):
+            self._update_discriminator(step)
+        self._update_generator(step)
         if self.method is not None:
             self.method.after_step(step)
 
+    def _update_discriminator(self, step: int) -> None:
+        pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
+        real, real_labels = self.images[pick], self.labels[pick]
+        with autocast(real.device, self.accelerated):
+            with torch.no_grad():
+                fake, fake_labels = self._fakes()
+            judge = self.gan.discriminator
+            loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
+            loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
+            batch = Batch(step, fake, fake_labels, real, real_labels)
+            term = None if self.method is None else self.method.discriminator_loss(batch)
+        self._update(DISCRIMINATOR, loss, term)
+
+    def _update_generator(self, step: int) -> None:
+        with autocast(self.images.device, self.accelerated):
+            fake, fake_labels = self._fakes()
+            loss = -self.gan.discriminator(fake, fake_labels)["adv_output"].mean()
+            term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
+        self._update(GENERATOR, loss, term)
+
     def _fakes(self) -> tuple[Tensor, Tensor]:
-        labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)]
-        return self.gan.generator(self.gan.latents(self.batch_size, self.source), labels), labels
+        device = self.images.device
+        labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)].to(device)
+        return self.gan.generator(self.gan.latents(self.batch_size, self.source).to(device), labels), labels
 
     def _update(self, role: str, loss: Tensor, term: Tensor | None) -> None:
         optimizer = self.optimizers[role]
@@ -156,11 +197,11 @@ class _Loop:
         optimizer.step()
 
 
-def _save(folder: Path, gan: Gan, loop: _Loop, step: int, seed: int, run_name: str) -> None:
+def _save(folder: Path, gan: Gan, loop: Loop, step: int, seed: int, run_name: str) -> None:
     """Write a checkpoint in upstream's layout (`src/worker.py`, save), as newest and as best, and drop the one before."""
     states = {
-        "G": {"state_dict": gan.generator.state_dict(), "optimizer": loop.optimizers["generator"].state_dict()},
-        "D": {"state_dict": gan.discriminator.state_dict(), "optimizer": loop.optimizers["discriminator"].state_dict(),
+        "G": {"state_dict": gan.generator.state_dict(), "optimizer": loop.optimizers[GENERATOR].state_dict()},
+        "D": {"state_dict": gan.discriminator.state_dict(), "optimizer": loop.optimizers[DISCRIMINATOR].state_dict(),
               "seed": seed, "run_name": run_name, "step": step, "epoch": 0, "topk": loop.batch_size, "aa_p": None,
               "best_step": step, "best_fid": None, "best_fid_ckpt": str(folder), "lecam_emas": None},
     }  # fmt: skip

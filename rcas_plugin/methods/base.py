@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from rcas_plugin.gan import Gan
+from rcas_plugin.label_bound import find_label_bound, scale_label_steps, warm_down
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.settings import RcasSettings
 
@@ -23,6 +25,8 @@ class Context:
         seed: of everything that the method draws.
         directory: where the run keeps its files; None where nothing is to be written (or not by this process).
         log: says a line to the user.
+        real_images: (label, n) -> up to n real images (n, channels, height, width) in [-1, 1] that training shows under the
+            label; None where the data are not at hand.
     """
 
     settings: RcasSettings
@@ -30,6 +34,7 @@ class Context:
     seed: int = 0
     directory: Path | None = None
     log: Callable[[str], None] = print
+    real_images: Callable[[int, int], Tensor] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,8 +59,8 @@ class Batch:
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `prepare` once (or `restore`, where an interrupted run goes on), `trainable` per parameter at
-    each change of turn, the losses at each update, `after_step` after each step, `fold` when the networks are saved for good.
+    The calls come in this order: `prepare` once (or `restore`, where an interrupted run goes on), `optimizers_built`, `trainable`
+    per parameter at each change of turn, the losses at each update, `after_step` after each step, `fold` when the networks are saved for good.
     """
 
     def __init__(self, context: Context) -> None:
@@ -66,6 +71,26 @@ class Method:
 
     def restore(self, gan: Gan) -> None:
         """Rebuild what an interrupted run needs, before its checkpoint is loaded."""
+
+    def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
+        """Called once with the optimiser of each role, before the first step; by default the slot's parameters get their
+        own step (`RCAS.label_lr`).
+
+        Args:
+            gan: the networks.
+            optimizers: by role, `generator` and `discriminator`.
+            step: the step of training that goes on, from 0.
+        """
+        settings, slots = self.context.settings.label_lr, sorted(self.context.plan.slots)
+        bound = find_label_bound(gan, self.context.plan.num_classes)
+        for role, optimizer in optimizers.items():
+            multiplier: float = getattr(settings, role)
+            if multiplier == 1:
+                continue
+            own = [weight for weight in bound if weight.role == role]
+            scale_label_steps(optimizer, own, slots, lambda top=multiplier: warm_down(top, settings.steps, step()))  # type: ignore[misc]
+            if not own:
+                self.context.log(f"label_lr: no label reaches a row or column of its own in the {role}; it has no effect there")
 
     def trainable(self, role: str, name: str) -> bool:
         """Whether a parameter of G or D (`role`: `generator`, `discriminator`) is trained."""

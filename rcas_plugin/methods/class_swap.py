@@ -1,4 +1,4 @@
-"""Class swap: re-initialise the weights that serve the old class, then fine-tune (RCAS)."""
+"""Class swap: re-initialise what serves the old class, give the slot a better start, then fine-tune (RCAS and what followed)."""
 
 from __future__ import annotations
 
@@ -7,16 +7,18 @@ import copy
 import torch
 from torch import Tensor
 
+from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.gan import Gan, generate
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
+from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.registry import callbacks, losses
 from rcas_plugin.reinit import reinitialize
-from rcas_plugin.selection import select_synapses
+from rcas_plugin.selection import Selection, Stable, select_synapses
+from rcas_plugin.snapshots import save_snapshot
 
 
 class ClassSwap(Method):
-    """Importance of the old classes -> selection -> re-initialisation; training itself is upstream's."""
+    """Importance -> selection -> re-initialisation -> the slot's start -> batch-norm statistics; training itself is upstream's."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -26,35 +28,25 @@ class ClassSwap(Method):
     def prepare(self, gan: Gan) -> None:
         settings, plan = self.context.settings, self.context.plan
         self._keep(gan)
-        importance = callbacks["synapse_importance"](
-            gan.generator,
-            gan.discriminator,
-            labels=sorted(plan.slots),
-            num_samples=settings.importance.samples,
-            objective=settings.importance.objective,
-            latents=gan.latents,
-            kinds=settings.selection.kinds,
-            seed=self.context.seed,
-            memory_mb=settings.importance.memory_mb,
-        )
-        selection = select_synapses(
-            importance,
-            ratio={
-                GENERATOR: settings.selection.generator_ratio,
-                DISCRIMINATOR: settings.selection.discriminator_ratio,
-            },
-            scope=settings.selection.scope,
-            kinds=settings.selection.kinds,
-        )
-        models = [gan.generator, gan.discriminator, *([gan.ema] if gan.ema is not None else [])]
-        reinitialize(models, selection, value=settings.reinit)
-        if self.context.directory is not None:
-            selection.save(self.context.directory / "selection.safetensors")
-        self.context.log(
-            f"class_swap: set {selection.fraction(GENERATOR):.1%} of G's and {selection.fraction(DISCRIMINATOR):.1%} "
-            f"of D's weights to {settings.reinit}, by their importance for "
-            + ", ".join(f"label {label}" for label in sorted(plan.slots))
-        )
+        chosen, labels = settings.selection, sorted(plan.slots)
+        if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
+            selection = self._select(gan, labels)
+            models = [gan.generator, gan.discriminator, *([gan.ema] if gan.ema is not None else [])]
+            reinitialize(models, selection, value=settings.reinit, seed=self.context.seed)
+            if self.context.directory is not None:
+                selection.save(self.context.directory / "selection.safetensors")
+            self.context.log(
+                f"class_swap: re-initialised ({settings.reinit}) {selection.fraction(GENERATOR):.1%} of G's and "
+                f"{selection.fraction(DISCRIMINATOR):.1%} of D's weights, by their importance for "
+                + ", ".join(f"label {label}" for label in labels)
+            )
+        self._start_labels(gan)
+        if settings.bn_batches:
+            if self.context.directory is not None:  # both states are kept: stale statistics fake forgetting
+                save_snapshot(self.context.directory, "stale", gan, plan.live, settings.snapshot_images)
+            for generator in (gan.generator, gan.ema):
+                if generator is not None:
+                    reestimate_batch_norm(generator, plan.live, gan.latents, batches=settings.bn_batches, seed=self.context.seed)
 
     def restore(self, gan: Gan) -> None:
         self._keep(gan)
@@ -63,6 +55,55 @@ class ClassSwap(Method):
         if self._retained is None or self._gan is None:
             return None
         return self._retained(self._gan, batch)
+
+    def _select(self, gan: Gan, labels: list[int]) -> Selection:
+        chosen = self.context.settings.selection
+        against = self._importance(gan, sorted(self.context.plan.remaining)) if chosen.against != "nothing" else None
+
+        def select(importance: Importance) -> Selection:
+            return select_synapses(
+                importance,
+                ratio={GENERATOR: chosen.generator_ratio, DISCRIMINATOR: chosen.discriminator_ratio},
+                scope=chosen.scope,
+                threshold=chosen.threshold,
+                unit=chosen.unit,
+                against=against,
+                rule="ratio" if chosen.against == "nothing" else chosen.against,
+                damping=chosen.damping,
+                exponent=chosen.exponent,
+                cap=chosen.cap,
+                kinds=chosen.kinds,
+            )
+
+        wanted = self.context.settings.importance.stable
+        stable = Stable(wanted, select) if wanted < 1 else None
+        importance = self._importance(gan, labels, stable)
+        if stable is not None and stable.reached is not None:
+            self.context.log(
+                f"class_swap: the selection after {importance.settings['samples']} samples overlaps by {stable.reached:.1%} "
+                "with the one of half as many"
+            )
+        return select(importance)
+
+    def _importance(self, gan: Gan, labels: list[int], stop: Stable | None = None) -> Importance:
+        settings = self.context.settings
+        found: Importance = callbacks["synapse_importance"](
+            gan.generator,
+            gan.discriminator,
+            labels=labels,
+            num_samples=settings.importance.samples,
+            estimator=settings.importance.estimator,
+            objective=settings.importance.objective,
+            stop=stop,
+            latents=gan.latents,
+            kinds=settings.selection.kinds,
+            seed=self.context.seed,
+            memory_mb=settings.importance.memory_mb,
+        )
+        return found
+
+    def _start_labels(self, gan: Gan) -> None:
+        pass
 
     def _keep(self, gan: Gan) -> None:
         self._gan = gan

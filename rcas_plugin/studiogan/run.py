@@ -12,7 +12,7 @@ import torch
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
-from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Method
 from rcas_plugin.settings import RcasSettings, parse_settings
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, plain_record, read_checkpoint, read_record, swap_record
@@ -56,6 +56,7 @@ class ActiveRun:
         method: the method at work, once it is made.
         seen: (images, labels) that D was shown since the last fakes were made.
         step: the step of training, from 0.
+        data: the training data as the swap sees them, once they are read.
         worker: upstream's worker, once it is made.
         names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
     """
@@ -66,6 +67,7 @@ class ActiveRun:
     method: Method | None = None
     seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     step: int = 0
+    data: SwapDataset | None = None
     worker: Any = None
     names: tuple[str, ...] | None = None
 

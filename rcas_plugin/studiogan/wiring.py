@@ -39,6 +39,7 @@ def wire() -> None:
     replace("config.Configurations._overwrite_cfgs", "section", _read_section)
     replace("config.Configurations.check_compatability", "checks", _check)
     replace("config.Configurations.define_losses", "losses", _define_losses)
+    replace("config.Configurations.define_optimizer", "method", _define_optimizer)
     replace("loader.Dataset_", "labels", _dataset)
     replace("loader.WORKER", "worker", lambda upstream: make_worker(upstream, RUN))
     replace("metrics.preparation.prepare_moments", "cache", _cached_apart)
@@ -155,6 +156,17 @@ def _define_losses(original: Any) -> Any:
     return define_losses
 
 
+def _define_optimizer(original: Any) -> Any:
+    @functools.wraps(original)
+    def define_optimizer(self: Any, Gen: Any, Dis: Any) -> None:  # noqa: N803  (upstream's names)
+        original(self, Gen, Dis)
+        if RUN.method is not None and RUN.gan is not None:
+            built = {GENERATOR: self.OPTIMIZATION.g_optimizer, DISCRIMINATOR: self.OPTIMIZATION.d_optimizer}
+            RUN.method.optimizers_built(RUN.gan, built, lambda: RUN.step)
+
+    return define_optimizer
+
+
 def _with_term(loss: Any, role: str) -> Any:
     @functools.wraps(loss)
     def total(*args: Any, **kwargs: Any) -> Any:
@@ -181,7 +193,10 @@ def _dataset(original: Any) -> Any:
         base = original(*args, **kwargs)
         if RUN.swap is None:
             return base
-        return swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer)
+        data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer)
+        if RUN.data is None:  # the training data come first
+            RUN.data = data
+        return data
 
     return dataset
 
@@ -243,6 +258,7 @@ def _load_networks(original: Any) -> Any:
             seed=cfgs.RUN.seed,
             directory=_own_folder(cfgs) if logger is not None and swap.starts else None,
             log=logger.info if logger is not None else lambda line: None,
+            real_images=RUN.data.images_of if RUN.data is not None else None,
         )
         RUN.method = phases[swap.settings.method](context)
         if not swap.starts:

@@ -45,7 +45,7 @@ def test_a_swap_from_nothing(tmp_path: Path, data: Path) -> None:
     files = {path: path.read_bytes() for path in pretrained.iterdir()}
     (tmp_path / "d").rename(data / "train" / "d")
 
-    rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2}
+    rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2, "preset": "rcas"}
     run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, save_freq=2, progress=False)
     assert "class_swap" in run.name
     assert read_record(run)["labels"] == ["a", "d", "c"]

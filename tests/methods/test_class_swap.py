@@ -25,7 +25,7 @@ def context(directory: Path | None = None, **section: Any) -> Context:
 
 def test_generator_discriminator_and_average_are_edited_alike(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, copy.deepcopy(pair[0]), gaussian_latents(6))
-    ClassSwap(context(tmp_path)).prepare(gan)
+    ClassSwap(context(tmp_path, preset="rcas")).prepare(gan)
     selection = Selection.load(tmp_path / "selection.safetensors")
     assert selection.fraction("generator") > 0.05
     assert selection.settings["importance"]["labels"] == [3]

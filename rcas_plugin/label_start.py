@@ -1,0 +1,1 @@
+"""Where the slot's own columns and embedding rows start from, before fine-tuning."""

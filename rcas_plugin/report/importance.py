@@ -1,0 +1,197 @@
+"""A look inside: what a label's importance looks like, layer by layer and against the other labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from scipy import stats
+from torch import Tensor
+
+from rcas_plugin.files import atomic_path, write_json
+from rcas_plugin.gan import Gan
+from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importance, synapse_importance
+from rcas_plugin.selection import overlap, select_synapses
+
+ROLES = (GENERATOR, DISCRIMINATOR)
+_FLOOR = 1e-12  # of importance, so that a logarithm can be drawn
+
+
+@dataclass(frozen=True)
+class Look:
+    """Importance of every label on its own, and what was asked about.
+
+    Attributes:
+        by_label: label -> its importance.
+        targets: the labels that are asked about.
+        names: what stands behind each label.
+        top: the part of each layer that counts as a label's top set.
+    """
+
+    by_label: Mapping[int, Importance]
+    targets: Sequence[int]
+    names: Sequence[str]
+    top: float
+
+    @property
+    def target(self) -> Importance:
+        return _mean([self.by_label[label] for label in self.targets])
+
+    @property
+    def remaining(self) -> Importance:
+        return _mean([found for label, found in self.by_label.items() if label not in self.targets])
+
+
+def look_inside(
+    gan: Gan,
+    targets: Sequence[int],
+    names: Sequence[str],
+    *,
+    samples: int = 512,
+    estimator: Estimator = "per_sample",
+    objective: str = "adv_output",
+    top: float = 0.1,
+    seed: int = 0,
+) -> Look:
+    """Estimate the importance of every label of a GAN, `samples` images each."""
+    by_label = {
+        label: synapse_importance(gan.generator, gan.discriminator, labels=[label], num_samples=samples, estimator=estimator,
+                                  objective=objective, latents=gan.latents, seed=seed)
+        for label in range(len(names))
+    }  # fmt: skip
+    return Look(by_label, targets, names, top)
+
+
+def write_look(look: Look, folder: Path) -> dict[str, Any]:
+    """Write `importance.json` and its pictures into a folder; returns what the JSON holds."""
+    target, remaining = look.target, look.remaining
+    shared = overlaps(look)
+    summary = {
+        "targets": list(look.targets),
+        "labels": list(look.names),
+        "settings": {key: value for key, value in target.settings.items() if key != "labels"},
+        "top": look.top,
+        "layers": {role: _layers(target, remaining, role, look.top) for role in ROLES},
+        "overlap": shared,
+    }
+    write_json(folder / "importance.json", summary)
+    for role in ROLES:
+        draw_heat_maps(folder / f"heat_maps_{role}.png", target, role)
+    draw_histograms(folder / "histogram.png", target, remaining)
+    draw_overlaps(folder / "overlap.png", shared, look.names)
+    return summary
+
+
+def overlaps(look: Look) -> dict[str, list[list[float]]]:
+    """By role, the part that the top sets of each two labels share (|A and B| / |A or B|)."""
+    chosen = [select_synapses(found, ratio=look.top) for found in look.by_label.values()]
+    found: dict[str, list[list[float]]] = {}
+    for role in ROLES:
+        of_role = [type(one)({role: one.masks[role]}) for one in chosen]
+        found[role] = [[overlap(first, second) for second in of_role] for first in of_role]
+    return found
+
+
+def _mean(several: Sequence[Importance]) -> Importance:
+    first = several[0]
+    weights = {
+        role: {name: torch.stack([one.weights[role][name] for one in several]).mean(0) for name in first.weights[role]}
+        for role in first.weights
+    }
+    return Importance(weights, first.kinds, first.settings)
+
+
+def _layers(target: Importance, remaining: Importance, role: str, top: float) -> dict[str, Any]:
+    rows = {}
+    for name, weight in target.weights[role].items():
+        other = remaining.weights[role][name]
+        correlation = stats.spearmanr(weight.flatten().cpu().numpy(), other.flatten().cpu().numpy()).statistic if weight.any() else math.nan
+        rows[name] = {
+            "kind": target.kinds[role][name],
+            "shape": list(weight.shape),
+            "mean": float(weight.mean()),
+            "mean_remaining": float(other.mean()),
+            "rank_correlation": None if math.isnan(correlation) else float(correlation),
+        }
+    return rows
+
+
+# pictures --------------------------------------------------------------------------------------------------------------
+
+
+def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int = 5) -> None:
+    """One panel a weight: outputs down, inputs across, the mean over the kernel, on a logarithmic scale of its own."""
+    weights = importance.weights[role]
+    rows = math.ceil(len(weights) / columns)
+    figure = _figure(2.5 * columns, 2.3 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (name, weight) in zip(axes, weights.items(), strict=False):
+        image = axis.imshow(_logarithm(_as_matrix(weight)), aspect="auto", cmap="viridis", interpolation="nearest")
+        axis.set_title(name.removesuffix(".weight_orig").removesuffix(".weight"), fontsize=7)
+        axis.tick_params(labelsize=6)
+        bar = figure.colorbar(image, ax=axis, fraction=0.06, pad=0.03)
+        bar.ax.tick_params(labelsize=6)
+    for axis in axes[len(weights) :]:
+        axis.set_visible(False)
+    figure.suptitle(f"{role}: log10 importance of each weight (rows: outputs, columns: inputs, mean over the kernel)", fontsize=9)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    _save(figure, path)
+
+
+def draw_histograms(path: Path, target: Importance, remaining: Importance) -> None:
+    """How importance is distributed, for the target and for the remaining labels, in G and in D."""
+    figure = _figure(9, 3.2)
+    for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
+        for importance, name, colour in ((target, "target", "#d55e00"), (remaining, "remaining labels", "#0072b2")):
+            values = torch.cat([weight.flatten() for weight in importance.weights[role].values()])
+            axis.hist(_logarithm(values[values > 0].cpu()), bins=80, histtype="step", color=colour, label=name)
+        axis.set_xlabel(f"log10 importance, {role}")
+        axis.set_ylabel("weights")
+        axis.legend(fontsize=8)
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def draw_overlaps(path: Path, shared: Mapping[str, list[list[float]]], names: Sequence[str]) -> None:
+    """The overlap of the labels' top sets, a matrix for G and one for D."""
+    size = max(3.2, 0.42 * len(names) + 1.2)
+    figure = _figure(2 * size + 0.6, size)
+    for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
+        matrix = np.array(shared[role])
+        axis.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+        axis.set_xticks(range(len(names)), names, fontsize=7, rotation=45, ha="right")
+        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_title(f"{role}: overlap of top sets", fontsize=9)
+        if len(names) <= 20:
+            for (down, across), value in np.ndenumerate(matrix):
+                axis.text(across, down, f"{value:.2f}", ha="center", va="center", fontsize=6,
+                          color="black" if value > 0.6 else "white")  # fmt: skip
+    figure.tight_layout()
+    _save(figure, path)
+
+
+def _as_matrix(weight: Tensor) -> Tensor:
+    return weight.flatten(2).mean(2) if weight.dim() > 2 else weight
+
+
+def _logarithm(values: Tensor) -> np.ndarray:
+    return values.clamp_min(_FLOOR).log10().cpu().numpy()
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=110)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _save(figure: mpl.figure.Figure, path: Path) -> None:
+    with atomic_path(path) as temporary:
+        figure.savefig(temporary, format="png")
