@@ -14,7 +14,7 @@ from torch import nn
 def computes_in_bfloat16(device: torch.device) -> bool:
     """Whether the device multiplies in bfloat16 by instructions of its own."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
@@ -22,7 +22,7 @@ def channels_last(*models: nn.Module | None) -> None:
     """Lay the convolutions' weights out channels-last, in place; activations follow them."""
     for model in models:
         if model is not None:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            model.to(memory_format=torch.channels_last)
 
 
 def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[object]:

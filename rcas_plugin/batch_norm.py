@@ -1,7 +1,7 @@
 """Batch norm's running statistics after an edit of the weights.
 
-They belong to the activations that there were. Right after a re-initialisation stale ones make a network look as if it had forgotten
-more than it has, so they are estimated anew before anything is judged.
+They belong to the activations that there were. Right after a re-initialisation stale ones make a network look as if it had
+forgotten more than it has, so they are estimated anew before anything is judged.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The `rcas` command: doctor, install, uninstall."""
+"""The `rcas` command: doctor, install, uninstall, config, importance."""
 
 from __future__ import annotations
 
@@ -8,11 +8,18 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, get_args
 
 import torch
+import yaml
 
+from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
+from rcas_plugin.importance import Estimator
+from rcas_plugin.registry import objectives
+from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.settings import reference
+from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 
@@ -36,8 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if name != "config":
             command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
                                  help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
+    _add_importance(commands)
     args = parser.parse_args(arguments)
     try:
+        if args.command == "importance":
+            return importance(args)
         if args.command == "doctor":
             return doctor(args.studiogan)
         if args.command == "config":
@@ -52,6 +62,70 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"rcas: error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _add_importance(commands: Any) -> None:
+    text = "draw which weights of a checkpoint serve a label: heat maps, histograms, overlap with the other labels"
+    command = commands.add_parser("importance", help=text, description=text)
+    command.add_argument("-cfg", type=Path, required=True, metavar="FILE", help="the config that trained the checkpoint")
+    command.add_argument("-ckpt", type=Path, required=True, metavar="DIR", help="the checkpoint's folder; it is only read")
+    command.add_argument("--labels", nargs="+", required=True, metavar="LABEL",
+                         help="the labels that are asked about: indices, or names that a run under the plugin recorded")  # fmt: skip
+    command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
+    command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
+    command.add_argument("--objective", choices=sorted(objectives), default="adv_output", help="what is differentiated")
+    command.add_argument("--top", type=float, default=0.1, help="part of a layer that counts as a label's top set (default: 0.1)")
+    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
+    command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
+    command.add_argument("--studiogan", type=Path, default=None, metavar="PATH", help="a StudioGAN elsewhere")
+
+
+def importance(args: argparse.Namespace) -> int:
+    """Estimate every label's importance and write pictures and JSON; 0."""
+    if not args.cfg.is_file():
+        raise RcasError(f"-cfg: there is no file {args.cfg}; give the config that trained the checkpoint")
+    if not 0 < args.top <= 1:
+        raise RcasError(f"--top is {args.top}; allowed: over 0, to 1")
+    num_classes = _num_classes(args.cfg)
+    recorded = read_record(args.ckpt).get("labels") or []
+    names = list(recorded) if len(recorded) == num_classes else [str(label) for label in range(num_classes)]
+    targets = [_label(given, names) for given in args.labels]
+    if len(set(targets)) == num_classes:
+        raise RcasError("--labels names every label; leave at least one that remains")
+    if args.embedded:
+        gan = embedded_gan(args.cfg, args.ckpt)
+    else:
+        studiogan = find_studiogan(args.studiogan)
+        from rcas_plugin.studiogan.networks import load_gan  # activates StudioGAN, which changes torch where there is no GPU
+
+        gan = load_gan(studiogan, args.cfg, args.ckpt)
+    look = look_inside(gan, targets, names, samples=args.samples, estimator=args.estimator, objective=args.objective,
+                       top=args.top, seed=args.seed)  # fmt: skip
+    summary = write_look(look, args.out)
+    for role, matrix in summary["overlap"].items():
+        shared = [matrix[target][other] for target in targets for other in range(num_classes) if other not in targets]
+        print(f"{role}: the top {args.top:.0%} of {', '.join(names[target] for target in targets)} shares "
+              f"{sum(shared) / len(shared):.0%} with those of the other labels")  # fmt: skip
+    print(
+        f"written: {args.out}/importance.json, heat_maps_generator.png, heat_maps_discriminator.png, histogram.png, overlap.png"
+    )
+    return 0
+
+
+def _num_classes(cfg: Path) -> int:
+    try:
+        return int(yaml.safe_load(cfg.read_text(encoding="utf-8"))["DATA"]["num_classes"])
+    except (OSError, yaml.YAMLError, KeyError, TypeError, ValueError):
+        raise RcasError(f"-cfg: {cfg} holds no DATA.num_classes; give the config that trained the checkpoint") from None
+
+
+def _label(given: str, names: Sequence[str]) -> int:
+    if given in names:
+        return names.index(given)
+    if given.isdigit() and int(given) < len(names):
+        return int(given)
+    raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 
 def doctor(given: Path | None) -> int:

@@ -160,9 +160,7 @@ def _stretches(num_samples: int, *, doubling: bool) -> Iterator[tuple[int, int]]
 class _Sums:
     """The running sum over samples of |gradient|, its square or itself, by (role, parameter name)."""
 
-    def __init__(
-        self, score: Score, synapses: Mapping[str, Mapping[str, Synapse]], estimator: Estimator, memory_mb: int
-    ) -> None:
+    def __init__(self, score: Score, synapses: Mapping[str, Mapping[str, Synapse]], estimator: Estimator, memory_mb: int) -> None:
         self.score, self.estimator, self.memory = score, estimator, memory_mb * 2**20
         self.synapses = {(role, name): synapse for role, found in synapses.items() for name, synapse in found.items()}
         self.total = {key: torch.zeros_like(synapse.weight) for key, synapse in self.synapses.items()}

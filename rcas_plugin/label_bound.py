@@ -28,12 +28,14 @@ class LabelBound:
     Attributes:
         role: `generator` or `discriminator`.
         name: of the trained tensor, as in `named_parameters()`.
+        module: the layer that holds it.
         weight: the trained tensor, two-dimensional.
         dim: 0 where a label has a row, 1 where it has a column.
     """
 
     role: str
     name: str
+    module: nn.Module
     weight: nn.Parameter
     dim: int
 
@@ -43,14 +45,15 @@ class LabelBound:
 
     def in_model(self, model: nn.Module) -> LabelBound:
         """The same weight of a copy of the network, such as G's moving average."""
-        return LabelBound(self.role, self.name, model.get_parameter(self.name), self.dim)
+        layer = model.get_submodule(self.name.rpartition(".")[0])
+        return LabelBound(self.role, self.name, layer, model.get_parameter(self.name), self.dim)
 
 
 @torch.no_grad()
 def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
     """The label-bound weights of G and D, found by what reaches the layers in one forward pass of known labels.
 
-    A linear layer whose input is the one-hot label has a column a label; an embedding that is asked for the label has a row a label.
+    A linear layer whose input is the one-hot label has a column a label; an embedding that is asked for the label has a row.
     """
     device = device_of(gan.generator)
     labels = torch.arange(min(num_classes, 8)).flip(0).to(device)
@@ -78,7 +81,7 @@ def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
         for handle in handles:
             handle.remove()
     return [
-        LabelBound(role, name, synapse.weight, seen[synapse.module])
+        LabelBound(role, name, synapse.module, synapse.weight, seen[synapse.module])
         for role, of_network in synapses.items()
         for name, synapse in of_network.items()
         if synapse.module in seen

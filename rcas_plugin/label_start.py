@@ -1,1 +1,182 @@
-"""Where the slot's own columns and embedding rows start from, before fine-tuning."""
+"""Where the slot's own columns and embedding rows start from, before fine-tuning.
+
+The columns that only the slot's label reaches are few, so they can be fitted to the new class before anything else moves: every
+other label stays exactly as it was, and the old class is gone from the slot as the new one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rcas_plugin.accelerate import autocast
+from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate
+from rcas_plugin.importance import GENERATOR
+from rcas_plugin.label_bound import LabelBound, find_label_bound
+from rcas_plugin.synapses import find_synapses, spectral_norm_of
+
+
+@torch.no_grad()
+def start_at_mean(gan: Gan, num_classes: int, slots: Sequence[int], remaining: Sequence[int]) -> None:
+    """Set the slots' own rows and columns, in G and D, to the mean of the remaining labels'."""
+    for bound in find_label_bound(gan, num_classes):
+        mean = torch.stack([bound.of(label) for label in remaining]).mean(0)
+        copies = _copies(gan, bound)
+        for copy in copies:
+            for slot in slots:
+                copy.of(slot).copy_(mean)
+        _refresh(copies)
+
+
+def match_features(
+    gan: Gan,
+    num_classes: int,
+    slot: int,
+    real: Tensor,
+    *,
+    iterations: int = 30,
+    batch_size: int = 32,
+    lr: float = 0.05,
+    seed: int = 0,
+    accelerated: bool = False,
+    progress: bool = True,
+) -> list[float]:
+    """Fit the slot's own columns in G to the features that the new class's images have in D, layer by layer.
+
+    For each convolution of D, and for its last features, the loss is the squared error of the mean map over images and of the
+    standard deviation of the maps' spatial means, each relative to the real images' own. D and the rest of G are frozen, in
+    evaluation mode.
+
+    Args:
+        gan: edited in place, G's moving average as well.
+        num_classes: K.
+        slot: the label.
+        real: images of the new class (n, channels, height, width) in [-1, 1].
+        iterations: updates of the slot's columns, each about half the work of a training step.
+        batch_size: generated images an update.
+        lr: of Adam.
+        seed: of the latents.
+        accelerated: bfloat16 where the processor has it.
+        progress: show a progress bar once it takes over two seconds.
+
+    Returns:
+        The loss before each update; empty where no label has a column of its own in G.
+    """
+    bound = [one for one in find_label_bound(gan, num_classes) if one.role == GENERATOR]
+    if not bound:
+        return []
+    device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
+    losses = []
+    with frozen_eval(gan.generator, gan.discriminator), _features(gan.discriminator) as features:
+        with torch.no_grad(), autocast(device, accelerated):
+            wanted = _moments(features, gan, real.to(device), slot, batch_size)
+        for one in bound:
+            one.weight.requires_grad_(True)
+        optimizer = torch.optim.Adam([one.weight for one in bound], lr)
+        bar = tqdm(range(iterations), desc="matching the new class", unit="update", delay=2,
+                   disable=None if progress else True)  # fmt: skip
+        for _ in bar:
+            z = gan.latents(batch_size, source).to(device)
+            labels = torch.full((batch_size,), slot, device=device)
+            with autocast(device, accelerated), torch.enable_grad():
+                features.clear()
+                _record(features, gan, generate(gan.generator, z, labels), labels)
+                loss = _distance(_summary(features), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            for one in bound:
+                _keep_only(one, slot)
+            optimizer.step()
+            losses.append(float(loss.detach()))
+    with torch.no_grad():
+        for one in bound:
+            copies = _copies(gan, one)
+            for copy in copies:
+                copy.of(slot).copy_(one.of(slot))
+            _refresh(copies)
+    return losses
+
+
+def _keep_only(bound: LabelBound, slot: int) -> None:
+    """Drop the gradient of other labels: under spectral norm every column has one, through the norm."""
+    gradient = bound.weight.grad
+    assert gradient is not None
+    own = gradient.select(bound.dim, slot).clone()
+    gradient.zero_().select(bound.dim, slot).copy_(own)
+
+
+@torch.no_grad()
+def _refresh(edited: Sequence[LabelBound]) -> None:
+    """Bring spectral norm's vectors up to date where an edited weight is under it."""
+    for bound in edited:
+        norm = spectral_norm_of(bound.module)
+        if norm is not None:
+            norm.refresh(bound.weight)
+
+
+def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
+    if bound.role == GENERATOR and gan.ema is not None:
+        return [bound, bound.in_model(gan.ema)]
+    return [bound]
+
+
+# features -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
+    """The outputs of D's convolutions, in the order of their calls; cleared by whoever reads them."""
+    found: list[Tensor] = []
+    convolutions = [synapse.module for synapse in find_synapses(discriminator, frozenset({"conv"})).values()]
+
+    def record(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        found.append(output)
+        return output.clone()  # an activation that follows in place must not change what was recorded
+
+    handles = [module.register_forward_hook(record) for module in convolutions]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _record(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> None:
+    outputs = discriminate(gan.discriminator, images, labels)
+    if outputs.get("h") is not None:  # D's last features, of all blocks together
+        features.append(outputs["h"][..., None])
+
+
+def _summary(features: Sequence[Tensor]) -> list[Tensor]:
+    """Of each layer: the mean over images of the map, and the standard deviation over images of its spatial mean."""
+    summary = []
+    for layer in features:
+        values = layer.float()
+        summary += [values.mean(0), values.flatten(2).mean(2).std(0)]
+    return summary
+
+
+def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_size: int) -> list[Tensor]:
+    """The summary of real images, in parts that memory holds."""
+    parts: list[list[Tensor]] = []
+    for part in images.split(batch_size):
+        features.clear()
+        _record(features, gan, part, torch.full((len(part),), slot, device=part.device))
+        parts.append([values.float() for values in features])
+    sizes = [len(part[0]) for part in parts]
+    wanted = []
+    for layer in zip(*parts, strict=True):
+        mean = sum((values.sum(0) for values in layer), torch.zeros((), device=images.device)) / sum(sizes)
+        spatial = torch.cat([values.flatten(2).mean(2) for values in layer])
+        wanted += [mean, spatial.std(0) if len(spatial) > 1 else torch.zeros_like(spatial[0])]
+    return wanted
+
+
+def _distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    terms = [(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in zip(found, wanted, strict=True)]
+    return torch.stack(terms).sum()

@@ -1,7 +1,7 @@
 """One gradient a sample for every weight of G and D, for whole batches at once.
 
-The gradient of one sample for a convolution or a linear layer is a product of that sample's layer input and of the gradient at the
-layer's output (the outer-product identity), and both of these come for a whole batch from one forward and one backward pass.
+The gradient of one sample for a convolution or a linear layer is a product of that sample's layer input and of the gradient at
+the layer's output (the outer-product identity), and both of these come for a whole batch from one forward and one backward pass.
 Networks run in evaluation mode, where samples do not see each other.
 
 For convolutions the product is a convolution itself. On a CPU it is taken as the weight gradient of one convolution with the
@@ -52,9 +52,7 @@ def has_identity(synapse: Synapse) -> bool:
     )
 
 
-def batch_gradients(
-    score: Score, synapses: Mapping[Key, Synapse], z: Tensor, labels: Tensor, total: Mapping[Key, Tensor]
-) -> int:
+def batch_gradients(score: Score, synapses: Mapping[Key, Synapse], z: Tensor, labels: Tensor, total: Mapping[Key, Tensor]) -> int:
     """Add the gradient of the samples' sum to `total`; returns the bytes that a sample takes (unknown, 0)."""
     weights = [synapse.weight.requires_grad_(True) for synapse in synapses.values()]
     gradients = torch.autograd.grad(score(z, labels).sum(), weights, allow_unused=True)
@@ -83,7 +81,7 @@ def per_sample_gradients(
     """Add each sample's |gradient| ** power, for all samples at once; returns the bytes that a sample takes."""
     keys = {synapse.module: key for key, synapse in synapses.items()}
     with _recorded_layers(list(keys)) as calls:
-        score(z, labels).sum().backward()  # type: ignore[no-untyped-call]
+        score(z, labels).sum().backward()
     pairs = defaultdict(list)
     for call in calls:
         if call.gradient is not None:
@@ -182,9 +180,7 @@ def _per_sample_gradient(module: nn.Module, weight: Tensor, inputs: Tensor, grad
     return _unfolded(module, weight, inputs, gradient)
 
 
-def _grouped(
-    module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor
-) -> tuple[Tensor, int]:
+def _grouped(module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, int]:
     """All samples as the groups of one convolution: its weight gradient holds one block a sample."""
     n, transposed = len(gradient), isinstance(module, nn.ConvTranspose2d)
     side_by_side = [value.contiguous().view(1, -1, *value.shape[2:]) for value in (gradient, inputs)]
@@ -204,9 +200,7 @@ def _grouped(
     return each, 2 * each[0].numel()
 
 
-def _unfolded(
-    module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor
-) -> tuple[Tensor, int]:
+def _unfolded(module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, int]:
     """Each sample's patches as a matrix, times the gradient at the output."""
     # a transposed convolution runs the other way: the convolution that it transposes goes from its output to its input
     small, large = (inputs, gradient) if isinstance(module, nn.ConvTranspose2d) else (gradient, inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,9 +18,7 @@ Value = Literal["zero", "init", "damp"]
 
 
 @torch.no_grad()
-def reinitialize(
-    model: nn.Module | Sequence[nn.Module], selection: Selection, value: Value = "zero", *, seed: int = 0
-) -> int:
+def reinitialize(model: nn.Module | Sequence[nn.Module], selection: Selection, value: Value = "zero", *, seed: int = 0) -> int:
     """Put `value` in the place of the selected weights, in place.
 
     Under spectral norm the trained tensor (`weight_orig`) is edited, and the singular vectors are brought up to date: stale
@@ -78,12 +76,16 @@ def newly_drawn(module: nn.Module, seed: int) -> Tensor:
     if not hasattr(module, "reset_parameters"):
         raise RcasError(f"reinitialize: {type(module).__name__} has no initialiser of its own (reset_parameters); use zero")
     fresh = copy.copy(module)  # with tensors of its own: the layer itself is not touched
-    shape = (module.weight_orig if hasattr(module, "weight_orig") else module.weight).shape  # type: ignore[union-attr]
-    fresh.__dict__ = {**module.__dict__, "_buffers": {}, "_parameters": {"weight": nn.Parameter(torch.empty(shape)), "bias": None}}
+    shape = cast(Tensor, module.weight_orig if hasattr(module, "weight_orig") else module.weight).shape
+    fresh.__dict__ = {
+        **module.__dict__,
+        "_buffers": {},
+        "_parameters": {"weight": nn.Parameter(torch.empty(shape)), "bias": None},
+    }
     fresh.__dict__.pop("weight", None)  # spectral norm leaves the normalised weight there
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        fresh.reset_parameters()  # type: ignore[operator]
+        cast(Any, fresh).reset_parameters()
     return fresh._parameters["weight"].detach()  # type: ignore[union-attr]
 
 

@@ -133,11 +133,13 @@ def select_synapses(
     for what, value in {**{f"ratio of the {role}": part for role, part in ratios.items()}, "cap": cap}.items():
         if not 0 <= value <= 1:
             raise RcasError(f"select_synapses: the {what} is {value}; allowed: 0 to 1")
-    for what, name, allowed in (("scope", scope, Scope), ("unit", unit, Unit), ("rule", rule, Rule)):
-        if name not in get_args(allowed):
-            raise RcasError(f"select_synapses: {what} {name!r} is unknown; allowed: {', '.join(get_args(allowed))}")
+    for what, asked, choices in (("scope", scope, Scope), ("unit", unit, Unit), ("rule", rule, Rule)):
+        if asked not in get_args(choices):
+            raise RcasError(f"select_synapses: {what} {asked!r} is unknown; allowed: {', '.join(get_args(choices))}")
     if scope == "threshold" and threshold is None:
-        raise RcasError("select_synapses: scope 'threshold' needs a threshold; give a number, such as 10 for against=…, rule='ratio'")
+        raise RcasError(
+            "select_synapses: scope 'threshold' needs a threshold; give a number, such as 10 for against=…, rule='ratio'"
+        )
     masks: dict[str, dict[str, Tensor]] = {}
     factors: dict[str, dict[str, Tensor]] = {}
     for role, weights in importance.weights.items():
@@ -225,12 +227,10 @@ def _by_unit(weight: Tensor, unit: Unit, kind: str) -> Tensor:
     return weight.mean(dims, keepdim=True).expand_as(weight)
 
 
-def _choose(
-    scores: Mapping[str, Tensor], scope: Scope, ratio: float, threshold: float | None, cap: float
-) -> dict[str, Tensor]:
+def _choose(scores: Mapping[str, Tensor], scope: Scope, ratio: float, threshold: float | None, cap: float) -> dict[str, Tensor]:
     if scope == "layer":
         return {name: _top(score, min(ratio, cap)) for name, score in scores.items()}
-    elif scope == "threshold":
+    if scope == "threshold":
         assert threshold is not None
         return {name: (score > threshold) & _top(score, cap) for name, score in scores.items()}
     flat = torch.cat([score.flatten() for score in scores.values()]) if scores else torch.zeros(0)

@@ -31,7 +31,9 @@ class ImportanceSettings(Section):
         "per_sample", description="mean |gradient|, mean squared gradient, |mean gradient|, or MAS's"
     )
     objective: str = Field("adv_output", description="what is differentiated: D's real/fake logit")
-    stable: float = Field(1.0, ge=0, le=1, description="stop sampling once the selection overlaps this much with the one of half the samples")
+    stable: float = Field(
+        1.0, ge=0, le=1, description="stop sampling once the selection overlaps this much with the one of half the samples"
+    )
     memory_mb: int = Field(512, gt=0, description="memory for per-sample gradients; sets the batch size")
 
 
@@ -48,7 +50,9 @@ class SelectionSettings(Section):
     against: Literal["nothing", "ratio", "difference", "damping"] = Field(
         "nothing", description="score: importance f alone, or against that of the remaining labels: f / R, f - R, dampening's"
     )
-    damping: float = Field(1.0, ge=0, description="for reinit damp: weights are multiplied by min((damping R / f) ** exponent, 1)")
+    damping: float = Field(
+        1.0, ge=0, description="for reinit damp: weights are multiplied by min((damping R / f) ** exponent, 1)"
+    )
     exponent: float = Field(1.0, ge=0, description="for reinit damp: see damping")
     cap: float = Field(1.0, ge=0, le=1, description="the largest part of any one layer that is selected")
     conv: bool = Field(True, description="select in convolutions")
@@ -60,6 +64,18 @@ class SelectionSettings(Section):
     def kinds(self) -> frozenset[str]:
         """The kinds of weight that are switched on."""
         return frozenset(kind for kind in ("conv", "conv_transpose", "linear", "embedding") if getattr(self, kind))
+
+
+class LabelStartSettings(Section):
+    """What the parameters that the slot's label alone reaches start from (`rcas_plugin.label_start`)."""
+
+    how: Literal["keep", "mean", "match"] = Field(
+        "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
+    )
+    iterations: int = Field(30, gt=0, description="for match: updates of the slot's columns, each less than a training step")
+    batch_size: int = Field(32, gt=1, description="for match: generated images an update")
+    lr: float = Field(0.05, gt=0, description="for match: Adam's")
+    images: int = Field(512, gt=0, description="for match: real images of the new class, at the most")
 
 
 class LabelLrSettings(Section):
@@ -86,10 +102,10 @@ class RcasSettings(Section):
     importance: ImportanceSettings = Field(default_factory=ImportanceSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     reinit: Literal["zero", "init", "damp"] = Field("zero", description="what is put in the place of the selected weights")
-    label_start: str = Field(
-        "keep", description="what the slot's own columns and embedding rows start from"
+    label_start: LabelStartSettings = Field(default_factory=LabelStartSettings)
+    bn_batches: int = Field(
+        60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them"
     )
-    bn_batches: int = Field(60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them")
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     retain: float = Field(0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels")
     accelerate: bool = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
@@ -98,10 +114,11 @@ class RcasSettings(Section):
 
 #: Named sets of values. A method's own name is its default; `RCAS.preset` asks for another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # what measured best (docs/results/bench_swap.json)
-    "class_swap": {"label_lr": {"generator": 100.0}},
+    # what measured best (docs/results/bench_swap.json); it edits what the slot's label alone reaches, so that batch norm's
+    # statistics stay good for the others
+    "class_swap": {"label_start": {"how": "match"}, "label_lr": {"generator": 100.0, "steps": 150}, "bn_batches": 0},
     # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
-    "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}, "bn_batches": 0},
+    "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
 }
 
 

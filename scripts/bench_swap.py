@@ -2,13 +2,15 @@
 
     python scripts/bench_swap.py --mnist ../shared/data/mnist.npz --cifar ../shared/data/cifar10_subset.zip
 
-Every (method, class pair, seed) is one row in a file of its own, so an interrupted grid goes on where it was, and several processes
-may work on one output folder (`--part 0/2` and `--part 1/2`).
+Every (method, class pair, seed) is one row in a file of its own, so an interrupted grid goes on where it was, and several
+processes may work on one output folder (`--part 0/2` and `--part 1/2`).
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import math
 import time
 import zipfile
 from collections.abc import Sequence
@@ -25,19 +27,36 @@ from tqdm.auto import tqdm
 from rcas_plugin.accelerate import autocast
 from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
-from rcas_plugin.files import atomic_path
+from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.base import Context
+from rcas_plugin.methods.class_swap import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
+from rcas_plugin.metrics.curves import area_under, end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.registry import phases
-from rcas_plugin.settings import parse_settings
+from rcas_plugin.report.machine import describe_run
+from rcas_plugin.settings import PRESETS, parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 
+#: What is compared: the RCAS section of each.
+METHODS: dict[str, dict[str, Any]] = {
+    "fine_tune": {"method": "fine_tune"},
+    "class_swap": {"method": "class_swap"},
+    "fine_tune, label_lr": {"method": "fine_tune", "label_lr": PRESETS["class_swap"]["label_lr"]},
+    "class_swap, no label_lr": {"method": "class_swap", "label_lr": {"generator": 1.0}},
+    "rcas": {"preset": "rcas", "importance": {"samples": 512}},
+}
+STEPS = {"mnist": 720, "cifar": 600}
+#: Measured at these steps as well as at every 40th: the first steps are where the methods differ.
+EARLY = (10, 20)
 Z_DIM, G_CONV_DIM, D_CONV_DIM = 64, 16, 32
-OPTIONS = {"batch_size": 32, "d_updates_per_step": 2, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
+OPTIONS = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
 PRETRAIN_STEPS = {"mnist": 2500, "cifar": 6000}
+JUDGE = (
+    "a classifier trained on the real training images; distances are Fréchet distances in its features, 1,000 images of the slot"
+)
 JUDGE_EPOCHS = {"mnist": 4, "cifar": 20}
 #: data set -> (slot, new class) by the names of the classes; the new class is not among the pre-trained ones.
 PAIRS = {
@@ -95,7 +114,7 @@ def pretrained(out: Path, dataset: str, data: Data, new: str) -> Gan:
         kept = torch.tensor([index for index, name in enumerate(data.names) if name != new])
         chosen = torch.isin(data.classes, kept)
         labels = torch.searchsorted(kept, data.classes[chosen])
-        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(9), OPTIONS,
+        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(9), {**OPTIONS, "d_updates_per_step": 2},
                     torch.Generator().manual_seed(0), accelerated=True)  # fmt: skip
         for step in tqdm(range(PRETRAIN_STEPS[dataset]), desc=f"pre-training {path.stem}", unit="step", mininterval=10):
             loop.step(step)
@@ -179,7 +198,7 @@ class Swap:
 
 def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int, every: int) -> dict[str, Any]:
     """One swap: its method's `prepare`, then fine-tuning, measured as it goes."""
-    data, started = swap.data, time.monotonic()
+    data = swap.data
     settings = parse_settings({"swap": {swap.slot: swap.new}, "accelerate": True, "snapshot_images": 0, **section})
     counts = tuple(torch.bincount(data.classes, minlength=len(data.names)).tolist())
     plan = resolve_labels(settings, 9, DataClasses(data.names, counts), swap.names)
@@ -192,31 +211,151 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     method = phases[settings.method](
         Context(settings, plan, seed, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
     )
-    before = swap.measure(gan.generator, images=250)
-    method.prepare(gan)
+    before, stale = swap.measure(gan.generator, images=250), None
+    started = time.monotonic()
+    if isinstance(method, ClassSwap):
+        method.edit(gan)
+        prepared = time.monotonic() - started
+        stale = swap.measure(gan.generator, images=250)
+        started = time.monotonic()
+        method.settle(gan)
+        prepared += time.monotonic() - started
+    else:
+        method.prepare(gan)
+        prepared = time.monotonic() - started
     curve = {0: swap.measure(gan.generator, images=250)}
-    prepared = time.monotonic() - started
     loop = Loop(gan, images, labels, torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 method=method, accelerated=settings.accelerate)  # fmt: skip
+    stepping = 0.0
     for step in range(steps):
+        started = time.monotonic()
         loop.step(step)
-        if (step + 1) % every == 0:
+        stepping += time.monotonic() - started
+        if step + 1 in EARLY or (step + 1) % every == 0:
             curve[step + 1] = swap.measure(gan.generator, images=250 if step + 1 == steps else 0)
-    return {"before": before, "curve": curve, "prepare_s": prepared, "seconds": time.monotonic() - started}
+    return {"before": before, "stale": stale, "curve": curve, "prepare_s": prepared, "step_s": stepping / steps}
+
+
+def rows_of(args: argparse.Namespace, dataset: str) -> list[tuple[int, tuple[str, str], str]]:
+    """(seed, pair, method), the seeds outermost: an unfinished grid has every pair and method."""
+    return [(seed, pair, name) for seed in range(args.seeds) for pair in PAIRS[dataset] for name in args.methods]
+
+
+def row_file(out: Path, dataset: str, seed: int, pair: tuple[str, str], name: str) -> Path:
+    return out / "rows" / f"{dataset}-{pair[0]}-to-{pair[1]}-{name.replace(', ', '-')}-{seed}.json"
+
+
+def run_grid(args: argparse.Namespace, dataset: str) -> None:
+    data = load_data(dataset, getattr(args, dataset))
+    for new in dict.fromkeys(new for _, new in PAIRS[dataset]):
+        pretrained(args.out, dataset, data, new)
+    judge = Judge.of(args.out, dataset, data)
+    write_json(args.out / "judge" / f"{dataset}.json", {"accuracy": judge.accuracy})
+    part, parts = (int(number) for number in args.part.split("/"))
+    wanted = [row for index, row in enumerate(rows_of(args, dataset)) if index % parts == part]
+    for seed, pair, name in tqdm(wanted, desc=f"{dataset}: swaps", unit="swap"):
+        path = row_file(args.out, dataset, seed, pair, name)
+        if not path.is_file():
+            swap = Swap(dataset, data, judge, *pair)
+            row = run_row(swap, pretrained(args.out, dataset, data, pair[1]), METHODS[name], seed, STEPS[dataset], 40)
+            write_json(path, {"section": METHODS[name], "options": OPTIONS, **row})
+
+
+# the table ----------------------------------------------------------------------------------------------------------------
+
+
+def with_preparation(row: dict[str, Any]) -> dict[float, float]:
+    """The distance over steps, what the method did before the first one counted as the steps that would have taken as long."""
+    curve = {int(step): values["distance"] for step, values in row["curve"].items()}
+    shift = row["prepare_s"] / row["step_s"]
+    if shift < 0.5:
+        return {float(step): value for step, value in curve.items()}
+    return {0.0: row["before"]["distance"], **{step + shift: value for step, value in curve.items()}}
+
+
+def compare(out: Path, dataset: str, args: argparse.Namespace) -> dict[str, Any]:
+    """Of every method, over the class pairs and seeds that it and fine_tune have: mean, and ends of the 95 % interval."""
+    steps, table = STEPS[dataset], {}
+    for name in args.methods:
+        figures: dict[str, list[float]] = {}
+        missed = 0
+        for seed, pair, other in rows_of(args, dataset):
+            own, base = (row_file(out, dataset, seed, pair, which) for which in (name, "fine_tune"))
+            if other != name or not own.is_file() or not base.is_file():
+                continue
+            row, plain = (json.loads(path.read_text()) for path in (own, base))
+            curve, baseline = with_preparation(row), with_preparation(plain)
+            level = end_level(baseline)
+            reached, first, last = steps_to_level(curve, level), row["curve"]["0"], row["curve"][str(steps)]
+            missed += math.isinf(reached)
+            for figure, value in {
+                "steps to fine_tune's end level": min(reached, steps),
+                "steps, of fine_tune's": min(reached, steps) / steps_to_level(baseline, level),
+                "area, of fine_tune's": area_under(until(curve, steps)) / area_under(baseline),
+                "distance at the end": end_level(curve),
+                "old class left at once": first["old"],
+                "old class left at once, stale statistics": (row["stale"] or first)["old"],
+                "remaining kept at once": first["remaining"] / row["before"]["remaining"],
+                "remaining kept at once, stale statistics": (row["stale"] or first)["remaining"] / row["before"]["remaining"],
+                "remaining distance at once": first["remaining_distance"],
+                "remaining at the end": last["remaining"],
+                "remaining distance at the end": last["remaining_distance"],
+                "new class recognised at once": first["new"],
+                "new class recognised at the end": last["new"],
+                "preparation, in steps": row["prepare_s"] / row["step_s"],
+            }.items():
+                figures.setdefault(figure, []).append(value)
+        if figures:
+            table[name] = {
+                "runs": len(figures["steps, of fine_tune's"]),
+                "level not reached": missed,
+                **{figure: mean_interval(values) for figure, values in figures.items()},
+            }
+    return table
+
+
+def until(curve: dict[float, float], steps: int) -> dict[float, float]:
+    """The curve up to a step, its last value interpolated there."""
+    kept = {step: value for step, value in curve.items() if step < steps}
+    return {**kept, float(steps): float(np.interp(steps, sorted(curve), [curve[step] for step in sorted(curve)]))}
+
+
+SHOWN = (
+    "old class left at once", "remaining kept at once", "steps, of fine_tune's", "area, of fine_tune's", "distance at the end",
+    "remaining at the end", "remaining distance at the end",
+)  # fmt: skip
+
+
+def print_table(dataset: str, table: dict[str, Any]) -> None:
+    print(f"\n{dataset}: mean [95 % interval] over class pairs and seeds\n")
+    print("| | runs | " + " | ".join(SHOWN) + " |\n| --- |" + " --- |" * (len(SHOWN) + 1))
+    for name, figures in table.items():
+        cells = ["{:.3g} [{:.3g}, {:.3g}]".format(*figures[figure]) for figure in SHOWN]
+        print(f"| {name} | {figures['runs']} | " + " | ".join(cells) + " |")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
     parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg, 32x32")
+    parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD",
+                        help=f"of these: {'; '.join(METHODS)}")  # fmt: skip
+    parser.add_argument("--seeds", type=int, default=3, help="seeds of each pair and method")
+    parser.add_argument("--part", default="0/1", help="rows that this process runs, as K/N: every N-th from the K-th")
+    parser.add_argument("--table", action="store_true", help="only print the table of the rows that there are")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_swap")
     args = parser.parse_args(arguments)
+    results: dict[str, Any] = {}
     for dataset in ("mnist", "cifar"):
         if getattr(args, dataset) is None:
             continue
-        data = load_data(dataset, getattr(args, dataset))
-        for new in dict.fromkeys(new for _, new in PAIRS[dataset]):
-            pretrained(args.out, dataset, data, new)
+        if not args.table:
+            run_grid(args, dataset)
+        results[dataset] = compare(args.out, dataset, args)
+        print_table(dataset, results[dataset])
+    write_json(
+        args.out / "bench_swap.json", {**describe_run(), "judge": JUDGE, "options": OPTIONS, "sections": METHODS, **results}
+    )
 
 
 if __name__ == "__main__":

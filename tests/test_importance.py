@@ -13,7 +13,6 @@ from rcas_plugin import RcasError, synapse_importance
 from rcas_plugin.gan import gaussian_latents
 from rcas_plugin.registry import objectives
 
-
 #: The estimators' formulas over one gradient a sample, (n, ...), word for word.
 FORMULAS = {
     "per_sample": lambda each: each.abs().mean(0),
@@ -101,9 +100,7 @@ def test_objectives_by_name() -> None:
     labels = torch.tensor([1, 2])
     assert objectives["adv_output"](outputs, labels).tolist() == [4, 5]
     assert objectives["class_logit"](outputs, labels).tolist() == [2, 3]
-    torch.testing.assert_close(
-        objectives["class_probability"](outputs, labels)[0], logits[0].exp()[1] / logits[0].exp().sum()
-    )
+    torch.testing.assert_close(objectives["class_probability"](outputs, labels)[0], logits[0].exp()[1] / logits[0].exp().sum())
     assert objectives["feature_norm"](outputs, labels).tolist() == [25, 5]
     hinge = {"adv_output": logits, "cls_output": None}
     assert objectives["class_logit"](hinge, labels).tolist() == [2, 3]

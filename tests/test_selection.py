@@ -81,7 +81,12 @@ def test_against_the_remaining_labels() -> None:
     assert ratio.generator["a"].tolist() == [False, True, False, True]
     difference = select_synapses(found, ratio=0.5, against=rest, rule="difference")  # 0, 5, -2, 1
     assert difference.generator["a"].tolist() == [False, True, False, True]
-    assert select_synapses(found, ratio=0.25, against=rest, rule="difference").generator["a"].tolist() == [False, True, False, False]
+    assert select_synapses(found, ratio=0.25, against=rest, rule="difference").generator["a"].tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]
     assert ratio.settings["rule"] == "ratio"
     assert ratio.factors == {}
 

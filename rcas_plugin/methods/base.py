@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,8 +60,9 @@ class Batch:
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `prepare` once (or `restore`, where an interrupted run goes on), `optimizers_built`, `trainable`
-    per parameter at each change of turn, the losses at each update, `after_step` after each step, `fold` when the networks are saved for good.
+    The calls come in this order: `prepare` once (or `restore`, where an interrupted run goes on), `optimizers_built`,
+    `trainable` per parameter at each change of turn, the losses at each update, `after_step` after each step, `fold` when the
+    networks are saved for good.
     """
 
     def __init__(self, context: Context) -> None:
@@ -88,7 +90,7 @@ class Method:
             if multiplier == 1:
                 continue
             own = [weight for weight in bound if weight.role == role]
-            scale_label_steps(optimizer, own, slots, lambda top=multiplier: warm_down(top, settings.steps, step()))  # type: ignore[misc]
+            scale_label_steps(optimizer, own, slots, functools.partial(_at, multiplier, settings.steps, step))
             if not own:
                 self.context.log(f"label_lr: no label reaches a row or column of its own in the {role}; it has no effect there")
 
@@ -109,3 +111,7 @@ class Method:
 
     def fold(self, gan: Gan) -> None:
         """Turn whatever the method added back into plain weights."""
+
+
+def _at(multiplier: float, steps: int, step: Callable[[], int]) -> float:
+    return warm_down(multiplier, steps, step())

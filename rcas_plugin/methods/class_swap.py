@@ -10,6 +10,7 @@ from torch import Tensor
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.gan import Gan, generate
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
+from rcas_plugin.label_start import match_features, start_at_mean
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.registry import callbacks, losses
 from rcas_plugin.reinit import reinitialize
@@ -18,7 +19,7 @@ from rcas_plugin.snapshots import save_snapshot
 
 
 class ClassSwap(Method):
-    """Importance -> selection -> re-initialisation -> the slot's start -> batch-norm statistics; training itself is upstream's."""
+    """Importance -> selection -> re-initialisation -> the slot's start -> batch norm's statistics; training is upstream's."""
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
@@ -26,9 +27,17 @@ class ClassSwap(Method):
         self._retained: RetainLoss | None = None
 
     def prepare(self, gan: Gan) -> None:
-        settings, plan = self.context.settings, self.context.plan
+        self.edit(gan)
+        directory, settings = self.context.directory, self.context.settings
+        if settings.bn_batches and directory is not None:  # both states are kept: stale statistics fake forgetting
+            save_snapshot(directory, "stale", gan, self.context.plan.live, settings.snapshot_images)
+        self.settle(gan)
+
+    def edit(self, gan: Gan) -> None:
+        """Re-initialise the selected weights, and give the slot its start."""
+        settings = self.context.settings
         self._keep(gan)
-        chosen, labels = settings.selection, sorted(plan.slots)
+        chosen, labels = settings.selection, sorted(self.context.plan.slots)
         if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
             selection = self._select(gan, labels)
             models = [gan.generator, gan.discriminator, *([gan.ema] if gan.ema is not None else [])]
@@ -41,12 +50,15 @@ class ClassSwap(Method):
                 + ", ".join(f"label {label}" for label in labels)
             )
         self._start_labels(gan)
-        if settings.bn_batches:
-            if self.context.directory is not None:  # both states are kept: stale statistics fake forgetting
-                save_snapshot(self.context.directory, "stale", gan, plan.live, settings.snapshot_images)
-            for generator in (gan.generator, gan.ema):
-                if generator is not None:
-                    reestimate_batch_norm(generator, plan.live, gan.latents, batches=settings.bn_batches, seed=self.context.seed)
+
+    def settle(self, gan: Gan) -> None:
+        """Estimate the generators' batch-norm statistics anew."""
+        settings = self.context.settings
+        for generator in (gan.generator, gan.ema):
+            if generator is not None:
+                reestimate_batch_norm(
+                    generator, self.context.plan.live, gan.latents, batches=settings.bn_batches, seed=self.context.seed
+                )
 
     def restore(self, gan: Gan) -> None:
         self._keep(gan)
@@ -103,7 +115,33 @@ class ClassSwap(Method):
         return found
 
     def _start_labels(self, gan: Gan) -> None:
-        pass
+        settings, plan, images = self.context.settings, self.context.plan, self.context.real_images
+        if settings.label_start.how == "mean":
+            start_at_mean(gan, plan.num_classes, sorted(plan.slots), sorted(plan.remaining))
+        if settings.label_start.how != "match":
+            return
+        if images is None:
+            self.context.log("class_swap: no real images are at hand to match; the slot starts from the old class's columns")
+            return
+        for slot in sorted(plan.slots):
+            losses = match_features(
+                gan,
+                plan.num_classes,
+                slot,
+                images(slot, settings.label_start.images),
+                iterations=settings.label_start.iterations,
+                batch_size=settings.label_start.batch_size,
+                lr=settings.label_start.lr,
+                seed=self.context.seed,
+                accelerated=settings.accelerate,
+            )
+            if losses:
+                self.context.log(
+                    f"class_swap: matched D's features of {plan.names[slot]} by the columns of label {slot} alone: "
+                    f"loss {losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} updates"
+                )
+            else:
+                self.context.log("class_swap: no label has columns of its own in this generator; label_start has no effect")
 
     def _keep(self, gan: Gan) -> None:
         self._gan = gan

@@ -8,14 +8,14 @@ import numpy as np
 from scipy import stats
 
 
-def end_level(curve: Mapping[int, float], points: int = 3) -> float:
+def end_level(curve: Mapping[float, float], points: int = 3) -> float:
     """The level at the end of a curve: the median of its last points, so that one noisy point does not decide."""
     return float(np.median([curve[step] for step in sorted(curve)[-points:]]))
 
 
-def steps_to_level(curve: Mapping[int, float], level: float) -> float:
+def steps_to_level(curve: Mapping[float, float], level: float) -> float:
     """The first step at which a falling curve is at `level` or under, by linear interpolation; infinite where it never is."""
-    last: tuple[int, float] | None = None
+    last: tuple[float, float] | None = None
     for step in sorted(curve):
         value = curve[step]
         if value <= level:
@@ -26,7 +26,7 @@ def steps_to_level(curve: Mapping[int, float], level: float) -> float:
     return float("inf")
 
 
-def area_under(curve: Mapping[int, float]) -> float:
+def area_under(curve: Mapping[float, float]) -> float:
     """The area under a curve by trapezia, divided by its steps: the mean height."""
     steps = sorted(curve)
     return float(np.trapezoid([curve[step] for step in steps], steps) / (steps[-1] - steps[0]))

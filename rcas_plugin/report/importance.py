@@ -113,7 +113,9 @@ def _layers(target: Importance, remaining: Importance, role: str, top: float) ->
     rows = {}
     for name, weight in target.weights[role].items():
         other = remaining.weights[role][name]
-        correlation = stats.spearmanr(weight.flatten().cpu().numpy(), other.flatten().cpu().numpy()).statistic if weight.any() else math.nan
+        correlation = (
+            stats.spearmanr(weight.flatten().cpu().numpy(), other.flatten().cpu().numpy()).statistic if weight.any() else math.nan
+        )
         rows[name] = {
             "kind": target.kinds[role][name],
             "shape": list(weight.shape),

@@ -158,7 +158,7 @@ def _define_losses(original: Any) -> Any:
 
 def _define_optimizer(original: Any) -> Any:
     @functools.wraps(original)
-    def define_optimizer(self: Any, Gen: Any, Dis: Any) -> None:  # noqa: N803  (upstream's names)
+    def define_optimizer(self: Any, Gen: Any, Dis: Any) -> None:
         original(self, Gen, Dis)
         if RUN.method is not None and RUN.gan is not None:
             built = {GENERATOR: self.OPTIMIZATION.g_optimizer, DISCRIMINATOR: self.OPTIMIZATION.d_optimizer}
