@@ -1,4 +1,4 @@
-"""Faster steps of the networks that there are: channels-last weights, and bfloat16 where the processor computes in it.
+"""Faster training steps of the networks that there are: channels-last weights, and bfloat16 where the processor computes in it.
 
 Both come from outside: the networks' code stays as it is, and so do names, shapes and types of what a checkpoint holds.
 """
@@ -6,9 +6,10 @@ Both come from outside: the networks' code stays as it is, and so do names, shap
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
@@ -18,13 +19,50 @@ def computes_in_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def channels_last(*models: nn.Module | None) -> None:
-    """Lay the convolutions' weights out channels-last, in place; activations follow them."""
-    for model in models:
-        if model is not None:
-            model.to(memory_format=torch.channels_last)
-
-
 def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[object]:
     """bfloat16 for convolutions and matrix products inside the block, where the device has it; else nothing."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and computes_in_bfloat16(device))
+
+
+def accelerate(*models: nn.Module) -> None:
+    """Make each network's forward passes in training mode faster, in place (`RCAS.accelerate`).
+
+    Convolution weights are laid out channels-last, and activations follow them. The pass runs under `autocast`; what it returns is
+    float32 again, so that losses are computed as before. In evaluation mode nothing but the layout differs.
+    """
+    for model in models:
+        model.to(memory_format=torch.channels_last)
+        device = next(model.parameters()).device
+        if computes_in_bfloat16(device):
+            blocks: list[AbstractContextManager[object]] = []
+            model.register_forward_pre_hook(_Enter(device, blocks))
+            model.register_forward_hook(_Leave(blocks), always_call=True)
+
+
+class _Enter:
+    def __init__(self, device: torch.device, blocks: list[AbstractContextManager[object]]) -> None:
+        self.device, self.blocks = device, blocks
+
+    def __call__(self, module: nn.Module, args: Any) -> None:
+        block = autocast(self.device, enabled=module.training)
+        block.__enter__()
+        self.blocks.append(block)
+
+
+class _Leave:
+    def __init__(self, blocks: list[AbstractContextManager[object]]) -> None:
+        self.blocks = blocks
+
+    def __call__(self, module: nn.Module, args: Any, output: Any) -> Any:
+        self.blocks.pop().__exit__(None, None, None)
+        return _float32(output)
+
+
+def _float32(output: Any) -> Any:
+    if isinstance(output, Tensor):
+        return output.float() if output.dtype == torch.bfloat16 else output
+    if isinstance(output, dict):
+        return {key: _float32(value) for key, value in output.items()}
+    if isinstance(output, list | tuple) and type(output) in (list, tuple):
+        return type(output)(_float32(value) for value in output)
+    return output

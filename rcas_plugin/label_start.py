@@ -39,7 +39,7 @@ def match_features(
     slot: int,
     real: Tensor,
     *,
-    iterations: int = 30,
+    iterations: int = 60,
     batch_size: int = 32,
     lr: float = 0.05,
     seed: int = 0,

@@ -157,7 +157,8 @@ def _sum_over_samples(synapse: Synapse, pairs: list[tuple[Tensor, Tensor]], powe
         along = each.flatten(1) @ (weight / sigma).flatten()
         each = each.sub_(along.view(-1, *[1] * weight.dim()) * norm.outer(weight)).div_(sigma)
         cost *= 2
-    return (torch.linalg.vector_norm(each, ord=1, dim=0) if power == 1 else each.square_().sum(0)), cost
+    each = each.abs_() if power == 1 else each.square_()
+    return (each.new_ones(len(each)) @ each.flatten(1)).view_as(weight), cost  # several times faster than sum(0) on a CPU
 
 
 def _power(value: Tensor, power: int) -> Tensor:

@@ -72,7 +72,7 @@ class LabelStartSettings(Section):
     how: Literal["keep", "mean", "match"] = Field(
         "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
     )
-    iterations: int = Field(30, gt=0, description="for match: updates of the slot's columns, each less than a training step")
+    iterations: int = Field(60, gt=0, description="for match: updates of the slot's columns, each less than a training step")
     batch_size: int = Field(32, gt=1, description="for match: generated images an update")
     lr: float = Field(0.05, gt=0, description="for match: Adam's")
     images: int = Field(512, gt=0, description="for match: real images of the new class, at the most")
@@ -116,7 +116,7 @@ class RcasSettings(Section):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # what measured best (docs/results/bench_swap.json); it edits what the slot's label alone reaches, so that batch norm's
     # statistics stay good for the others
-    "class_swap": {"label_start": {"how": "match"}, "label_lr": {"generator": 100.0, "steps": 150}, "bn_batches": 0},
+    "class_swap": {"label_start": {"how": "match"}, "label_lr": {"generator": 10.0, "steps": 150}, "bn_batches": 0},
     # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
     "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
 }

@@ -5,14 +5,15 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import pytest
 import torch
 
-from rcas_plugin.accelerate import autocast, channels_last, computes_in_bfloat16
+from rcas_plugin.accelerate import accelerate, autocast, computes_in_bfloat16
 
 
-def test_channels_last_changes_the_layout_and_no_value(pair: Any) -> None:
+def test_in_evaluation_mode_the_layout_changes_and_no_value(pair: Any) -> None:
     generator, twin = pair[0].eval(), copy.deepcopy(pair[0]).eval()
-    channels_last(twin, None)
+    accelerate(twin)
     assert twin.blocks[0][0].conv2d1.weight.is_contiguous(memory_format=torch.channels_last)
     z, labels = torch.randn(4, 6), torch.arange(4)
     torch.testing.assert_close(twin(z, labels), generator(z, labels), rtol=1e-4, atol=1e-5)
@@ -26,3 +27,28 @@ def test_bfloat16_only_where_the_processor_has_it(pair: Any) -> None:
         assert layer(torch.ones(1, 2)).dtype == (torch.bfloat16 if computes_in_bfloat16(cpu) else torch.float32)
     with autocast(cpu, enabled=False):
         assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
+def test_in_training_mode_the_pass_runs_in_bfloat16_and_returns_float32(pair: Any) -> None:
+    generator, discriminator = (network.train() for network in pair)
+    seen = []
+    for network in pair:
+        accelerate(network)
+        layer = next(module for module in network.modules() if isinstance(module, torch.nn.Conv2d))
+        layer.register_forward_hook(lambda module, args, output: seen.append(output.dtype))
+    wanted = torch.bfloat16 if computes_in_bfloat16(torch.device("cpu")) else torch.float32
+    images = generator(torch.randn(4, 6), torch.arange(4))
+    outputs = discriminator(images, torch.arange(4))
+    outputs["adv_output"].sum().backward()
+    assert images.dtype == outputs["adv_output"].dtype == outputs["h"].dtype == torch.float32
+    assert set(seen) == {wanted}
+    assert all(parameter.grad is not None and parameter.grad.dtype == torch.float32 for parameter in generator.parameters())
+    assert not torch.is_autocast_enabled("cpu")
+
+
+def test_an_error_inside_leaves_nothing_switched_on(pair: Any) -> None:
+    generator = pair[0].train()
+    accelerate(generator)
+    with pytest.raises(RuntimeError):
+        generator(torch.randn(4, 5), torch.arange(4))
+    assert not torch.is_autocast_enabled("cpu")

@@ -16,7 +16,7 @@ from torchvision import transforms
 from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
-from rcas_plugin.accelerate import autocast, channels_last
+from rcas_plugin.accelerate import accelerate
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, gaussian_latents
@@ -100,7 +100,8 @@ def train(
     write_record(folder, record)
 
     options = config["OPTIMIZATION"]
-    loop = Loop(gan, images, labels, live, options, torch.Generator().manual_seed(seed), method=method)
+    loop = Loop(gan, images, labels, live, options, torch.Generator().manual_seed(seed), method=method,
+                accelerated=settings is not None and settings.accelerate)  # fmt: skip
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)
@@ -138,10 +139,10 @@ class Loop:
         accelerated: bool = False,
     ) -> None:
         self.gan, self.images, self.labels, self.live, self.method = gan, images, labels, live, method
-        self.batch_size, self.source, self.accelerated = options["batch_size"], source, accelerated
+        self.batch_size, self.source = options["batch_size"], source
         self.d_updates = options.get("d_updates_per_step", 1)
         if accelerated:
-            channels_last(gan.generator, gan.discriminator)
+            accelerate(gan.generator, gan.discriminator)
         betas = (float(options.get("beta1", 0.5)), float(options.get("beta2", 0.999)))
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for role, network, rate in (
@@ -168,21 +169,19 @@ class Loop:
     def _update_discriminator(self, step: int) -> None:
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
         real, real_labels = self.images[pick], self.labels[pick]
-        with autocast(real.device, self.accelerated):
-            with torch.no_grad():
-                fake, fake_labels = self._fakes()
-            judge = self.gan.discriminator
-            loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
-            loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
-            batch = Batch(step, fake, fake_labels, real, real_labels)
-            term = None if self.method is None else self.method.discriminator_loss(batch)
+        with torch.no_grad():
+            fake, fake_labels = self._fakes()
+        judge = self.gan.discriminator
+        loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
+        loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
+        batch = Batch(step, fake, fake_labels, real, real_labels)
+        term = None if self.method is None else self.method.discriminator_loss(batch)
         self._update(DISCRIMINATOR, loss, term)
 
     def _update_generator(self, step: int) -> None:
-        with autocast(self.images.device, self.accelerated):
-            fake, fake_labels = self._fakes()
-            loss = -self.gan.discriminator(fake, fake_labels)["adv_output"].mean()
-            term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
+        fake, fake_labels = self._fakes()
+        loss = -self.gan.discriminator(fake, fake_labels)["adv_output"].mean()
+        term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
         self._update(GENERATOR, loss, term)
 
     def _fakes(self) -> tuple[Tensor, Tensor]:

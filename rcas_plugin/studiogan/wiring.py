@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, Latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
@@ -24,7 +25,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import save_snapshot
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_record
 from rcas_plugin.studiogan.data import swap_dataset
-from rcas_plugin.studiogan.run import ActiveRun, check_checkpoint, plan_run
+from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.studiogan.worker import make_worker
@@ -263,6 +264,7 @@ def _load_networks(original: Any) -> Any:
         RUN.method = phases[swap.settings.method](context)
         if not swap.starts:
             RUN.method.restore(gan)
+            _accelerate(gan, swap)
             return networks
         files = checkpoint_files(swap.source, best=cfgs.RUN.load_best)
         gan.generator.load_state_dict(read_checkpoint(files["G"])["state_dict"])
@@ -276,9 +278,15 @@ def _load_networks(original: Any) -> Any:
         if own is not None:
             save_snapshot(own, "reinit", gan, swap.plan.live, count)
             shutil.copyfile(_log_file(cfgs), _log_file(cfgs).with_suffix(".kept"))  # upstream removes the log before it loads
+        _accelerate(gan, swap)
         return networks
 
     return load_generator_discriminator
+
+
+def _accelerate(gan: Gan, swap: SwapRun) -> None:
+    if swap.settings.accelerate:
+        accelerate(gan.generator, gan.discriminator)
 
 
 def latents_of(MODEL: Any) -> Latents:
