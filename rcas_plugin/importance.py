@@ -20,6 +20,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rcas_plugin.accelerate import channels_last_inside
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Latents, device_of, frozen_eval, gaussian_latents
 from rcas_plugin.objectives import Objective
@@ -138,6 +139,7 @@ def synapse_importance(
 
     with (
         frozen_eval(generator, discriminator),
+        channels_last_inside(generator, discriminator),
         tqdm(total=num_samples, desc="synapse importance", unit="image", delay=2, disable=None if progress else True) as bar,
     ):
         for start, end in _stretches(num_samples, doubling=stop is not None):

@@ -11,8 +11,8 @@ product does.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
@@ -80,55 +80,73 @@ def per_sample_gradients(
 ) -> int:
     """Add each sample's |gradient| ** power, for all samples at once; returns the bytes that a sample takes."""
     keys = {synapse.module: key for key, synapse in synapses.items()}
-    with _recorded_layers(list(keys)) as calls:
-        score(z, labels).sum().backward()
-    pairs = defaultdict(list)
-    for call in calls:
-        if call.gradient is not None:
-            pairs[call.module].append((call.input, call.gradient))
+    recorder = _Recorder(keys)
     largest = 0
-    for module, of_module in pairs.items():
+
+    def consume(module: nn.Module, pairs: list[tuple[Tensor, Tensor]]) -> None:
+        nonlocal largest
         key = keys[module]
-        summed, floats = _sum_over_samples(synapses[key], of_module, power)
+        summed, floats = _sum_over_samples(synapses[key], pairs, power)
         total[key].add_(summed)
         largest = max(largest, floats)
-    recorded = 3 * sum(call.output_size for call in calls) // len(labels)
-    return 4 * (recorded + largest)
+
+    with recorder.recording():
+        value = score(z, labels).sum()
+    recorder.consume = consume
+    value.backward()
+    recorder.consume_rest()
+    return 4 * (3 * recorder.floats // len(labels) + largest)
 
 
 # recording --------------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Call:
-    module: nn.Module
-    input: Tensor
-    output_size: int
-    gradient: Tensor | None = None
+class _Recorder:
+    """Inputs of the layers' calls and gradients at their outputs, handed on as soon as a layer has all of its own.
 
-    def keep(self, gradient: Tensor) -> None:
-        self.gradient = gradient
+    They are not kept to the end of the backward pass: memory that was just used is in the cache, and fresh memory is slow.
+    """
 
+    def __init__(self, modules: Iterable[nn.Module]) -> None:
+        self.modules = list(modules)
+        self.calls: Counter[nn.Module] = Counter()
+        self.pairs: defaultdict[nn.Module, list[tuple[Tensor, Tensor]]] = defaultdict(list)
+        self.floats = 0
+        self.consume: Callable[[nn.Module, list[tuple[Tensor, Tensor]]], None] | None = None
 
-@contextmanager
-def _recorded_layers(modules: Sequence[nn.Module]) -> Iterator[list[_Call]]:
-    """Record the input of each call of the layers, and the gradient at its output once there is a backward pass."""
-    calls: list[_Call] = []
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Watch the layers in the forward pass that runs inside."""
+        handles = [module.register_forward_hook(self._record) for module in self.modules]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
-    def record(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def consume_rest(self) -> None:
+        """Hand on what belongs to layers of which only some calls had a gradient."""
+        for module in list(self.pairs):
+            self._hand_on(module)
+
+    def _record(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
         if not output.requires_grad:  # weights are frozen, so a first layer's output starts the graph;
             output = output.requires_grad_(True).clone()  # the clone may be changed in place by what follows
-        call = _Call(module, args[0].detach(), output.numel())
-        output.register_hook(call.keep)  # the gradient at this value, even where an activation changes it in place
-        calls.append(call)
+        inputs = args[0].detach()
+        self.calls[module] += 1
+        self.floats += output.numel()
+
+        def receive(gradient: Tensor) -> None:  # at this value, even where an activation changes it in place later
+            self.pairs[module].append((inputs, gradient))
+            if len(self.pairs[module]) == self.calls[module]:
+                self._hand_on(module)
+
+        output.register_hook(receive)
         return output
 
-    handles = [module.register_forward_hook(record) for module in modules]
-    try:
-        yield calls
-    finally:
-        for handle in handles:
-            handle.remove()
+    def _hand_on(self, module: nn.Module) -> None:
+        assert self.consume is not None
+        self.consume(module, self.pairs.pop(module))
 
 
 # the outer-product identity -----------------------------------------------------------------------------------------------
