@@ -28,8 +28,8 @@ def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManag
 def accelerate(*models: nn.Module) -> None:
     """Make each network's forward passes in training mode faster, in place (`RCAS.accelerate`).
 
-    Convolution weights are laid out channels-last, and activations follow them. The pass runs under `autocast`; what it returns is
-    float32 again, so that losses are computed as before. In evaluation mode nothing but the layout differs.
+    Convolution weights are laid out channels-last, and activations follow them. The pass runs under `autocast`; what it returns
+    is float32 again, so that losses are computed as before. In evaluation mode nothing but the layout differs.
     """
     for model in models:
         model.to(memory_format=torch.channels_last)

@@ -69,8 +69,7 @@ def _add_importance(commands: Any) -> None:
     command = commands.add_parser("importance", help=text, description=text)
     command.add_argument("-cfg", type=Path, required=True, metavar="FILE", help="the config that trained the checkpoint")
     command.add_argument("-ckpt", type=Path, required=True, metavar="DIR", help="the checkpoint's folder; it is only read")
-    command.add_argument("--labels", nargs="+", required=True, metavar="LABEL",
-                         help="the labels that are asked about: indices, or names that a run under the plugin recorded")  # fmt: skip
+    command.add_argument("--labels", nargs="+", required=True, metavar="LABEL", help="asked about: indices, or recorded names")
     command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
     command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
     command.add_argument("--objective", choices=sorted(objectives), default="adv_output", help="what is differentiated")

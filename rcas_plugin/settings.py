@@ -28,9 +28,11 @@ class ImportanceSettings(Section):
 
     samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over, at the most")
     estimator: Literal["per_sample", "fisher", "batch", "output_norm"] = Field(
-        "per_sample", description="mean |gradient|, mean squared gradient, |mean gradient|, or MAS's"
+        "per_sample", description="mean absolute gradient, mean squared gradient, absolute mean gradient, or MAS's"
     )
-    objective: str = Field("adv_output", description="what is differentiated: D's real/fake logit")
+    objective: str = Field(
+        "adv_output", description="what is differentiated: adv_output (D's logit), class_logit, class_probability, feature_norm"
+    )
     stable: float = Field(
         1.0, ge=0, le=1, description="stop sampling once the selection overlaps this much with the one of half the samples"
     )
@@ -156,6 +158,8 @@ def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
         raise RcasError(f"RCAS.importance.objective: {settings.importance.objective!r} is unknown; allowed: {allowed}")
     if settings.new_data is not None and not Path(settings.new_data).is_dir():
         raise RcasError(f"RCAS.new_data: there is no folder {settings.new_data}; give the folder of the new class's images")
+    if settings.reinit == "damp" and settings.selection.against != "damping":
+        raise RcasError("RCAS.reinit: damp needs the factors of RCAS.selection.against: damping; allowed without it: zero, init")
     if settings.remaining == []:
         raise RcasError("RCAS.remaining: the list is empty; allowed: all, or a list of at least one label")
     return settings
@@ -226,9 +230,15 @@ def _allowed(field: FieldInfo) -> str:
     if "Ge" in bounds and "Le" in bounds:
         return f"{bounds['Ge']} to {bounds['Le']}"
     if "Gt" in bounds:
-        return f"a whole number over {bounds['Gt']}"
+        return f"a {'whole ' if field.annotation is int else ''}number over {bounds['Gt']}"
     if "Ge" in bounds:
         return f"a number of at least {bounds['Ge']}"
+    return _allowed_of_type(field)
+
+
+def _allowed_of_type(field: FieldInfo) -> str:
+    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        return f"a section of keys: {', '.join(field.annotation.model_fields)}"
     plain = {bool: "true or false", str: "a text"}
     if field.annotation in plain:
         return plain[field.annotation]

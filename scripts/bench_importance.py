@@ -8,6 +8,7 @@ The GAN is the quickstart's (configs/digits/pretrain.yaml), with the weights tha
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -28,8 +29,10 @@ from rcas_plugin.synapses import find_synapses
 
 def loop(gan: Gan, label: int, samples: int) -> dict[str, Tensor]:
     """The definition: mean over samples of |gradient of D's logit|, one backward pass a sample."""
-    weights = {f"{role}/{name}": synapse.weight for role, network in ((GENERATOR, gan.generator), (DISCRIMINATOR, gan.discriminator))
-               for name, synapse in find_synapses(network).items()}  # fmt: skip
+    networks = {GENERATOR: gan.generator, DISCRIMINATOR: gan.discriminator}
+    weights = {
+        f"{role}/{name}": synapse.weight for role, network in networks.items() for name, synapse in find_synapses(network).items()
+    }
     device = next(gan.generator.parameters()).device
     z = gan.latents(samples, torch.Generator().manual_seed(0)).to(device)
     y = torch.full((1,), label, device=device)
@@ -85,9 +88,9 @@ def main() -> None:
     slow, expected = timed(lambda: loop(gan, label, args.samples), device, max(1, args.repeats // 2))
     rows = {}
     for estimator in ("per_sample", "fisher", "batch", "output_norm"):
-        seconds, found = timed(
-            lambda name=estimator: synapse_importance(gan.generator, gan.discriminator, labels=[label], num_samples=args.samples,  # type: ignore[misc]
-                                                      estimator=name, memory_mb=2048, progress=False), device, args.repeats)  # fmt: skip
+        estimate = functools.partial(synapse_importance, gan.generator, gan.discriminator, labels=[label], estimator=estimator,
+                                     num_samples=args.samples, memory_mb=2048, progress=False)  # fmt: skip
+        seconds, found = timed(estimate, device, args.repeats)
         rows[estimator] = {"seconds": seconds, "times_faster_than_the_loop": slow / seconds}
         if estimator == "per_sample":
             errors = []
@@ -101,10 +104,13 @@ def main() -> None:
     # forward, backward to the activations and to the weights: three times the forward pass's multiply-adds, each two operations
     operations = 3 * forward_operations(gan, label)
     bound = operations * args.samples / arithmetic_rate(device)
-    print(f"{operations / 1e6:.0f} million operations a sample; at the rate of this device's convolutions alone {bound:.3f} s, "
-          f"{slow / bound:.1f} times the loop's speed")  # fmt: skip
-    write_json(args.out, {**describe_run(), "device": str(device), "samples": args.samples, "loop_seconds": slow, **rows,
-                          "operations_a_sample": operations, "bound_seconds": bound, "bound_times_faster": slow / bound})  # fmt: skip
+    print(
+        f"{operations / 1e6:.0f} million operations a sample; at the rate of this device's convolutions {bound:.3f} s, "
+        f"{slow / bound:.1f} times the loop's speed"
+    )
+    bounds = {"operations_a_sample": operations, "bound_seconds": bound, "bound_times_faster": slow / bound}
+    figures = {"device": str(device), "samples": args.samples, "loop_seconds": slow, **rows, **bounds}
+    write_json(args.out, {**describe_run(), **figures})
 
 
 def forward_operations(gan: Gan, label: int) -> float:

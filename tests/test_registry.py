@@ -18,7 +18,7 @@ def test_what_the_plugin_registers() -> None:
     assert {"class_swap", "fine_tune"} <= set(phases)
     assert set(losses) == {"class_swap"}
     assert set(callbacks) == {"synapse_importance"}
-    assert set(objectives) == {"adv_output"}
+    assert set(objectives) == {"adv_output", "class_logit", "class_probability", "feature_norm"}
 
 
 def test_a_name_is_taken_once() -> None:

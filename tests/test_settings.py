@@ -13,27 +13,57 @@ from rcas_plugin import RcasError
 from rcas_plugin.settings import parse_settings, reference
 
 
-def test_the_sections_of_the_readme() -> None:
-    settings = parse_settings({
-        "method": "class_swap", "swap": {9: 0}, "remaining": "all",
-        "importance": {"samples": 2048, "objective": "adv_output"},
-        "selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1, "scope": "layer"}, "reinit": "zero",
+def test_plain_rcas_is_a_preset() -> None:
+    settings = parse_settings({"preset": "rcas", "swap": {9: 0}})
+    spelled_out = parse_settings({
+        "preset": "rcas", "method": "class_swap", "swap": {9: 0}, "remaining": "all",
+        "importance": {"samples": 2048, "estimator": "per_sample", "objective": "adv_output"},
+        "selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1, "scope": "layer", "against": "nothing"},
+        "reinit": "zero",
+        "label_start": {"how": "keep"}, "label_lr": {"generator": 1.0, "discriminator": 1.0}, "bn_batches": 60,
     })  # fmt: skip
-    assert settings == parse_settings({"swap": {9: 0}}), "the example spells out the defaults"
+    assert settings == spelled_out
     assert settings.selection.kinds == {"conv", "conv_transpose", "linear", "embedding"}
     with pytest.raises(ValidationError):
         settings.method = "fine_tune"  # type: ignore[misc]
 
 
+def test_a_preset_gives_way_to_what_the_section_says() -> None:
+    plain = parse_settings({"swap": {9: 0}})
+    assert plain.label_start.how == "match"
+    assert plain.label_lr.generator > 1
+    own = parse_settings({"swap": {9: 0}, "label_start": {"how": "keep"}, "label_lr": {"steps": 7}})
+    assert own.label_start.how == "keep"
+    assert (own.label_lr.steps, own.label_lr.generator) == (7, plain.label_lr.generator)
+    rcas = parse_settings({"preset": "rcas", "swap": {9: 0}, "selection": {"generator_ratio": 0.3}})
+    assert (rcas.selection.generator_ratio, rcas.selection.discriminator_ratio) == (0.3, 0.1)
+
+
+def test_fine_tune_is_plain() -> None:
+    settings = parse_settings({"method": "fine_tune", "swap": {9: 0}})
+    assert (settings.label_lr.generator, settings.label_lr.discriminator) == (1, 1)
+    assert settings.label_start.how == "keep"
+
+
 @pytest.mark.parametrize(
     ("wrong", "key", "allowed"),
     [
-        ({"foo": 1}, "RCAS.foo", "method, swap, remaining"),
+        ({"foo": 1}, "RCAS.foo", "method, preset, swap, remaining"),
         ({"selection": {"foo": 3}}, "RCAS.selection.foo", "generator_ratio, discriminator_ratio, scope"),
         ({"selection": {"generator_ratio": 1.5}}, "RCAS.selection.generator_ratio", "0 to 1"),
         ({"selection": {"discriminator_ratio": -0.1}}, "RCAS.selection.discriminator_ratio", "0 to 1"),
         ({"selection": {"discriminator_ratio": "half"}}, "RCAS.selection.discriminator_ratio", "0 to 1"),
         ({"selection": {"scope": "block"}}, "RCAS.selection.scope", "layer, global"),
+        ({"selection": {"against": "all"}}, "RCAS.selection.against", "nothing, ratio, difference, damping"),
+        ({"selection": {"unit": "block"}}, "RCAS.selection.unit", "element, kernel, filter"),
+        ({"preset": "best"}, "RCAS.preset", "class_swap, rcas"),
+        ({"label_lr": {"generator": 0.5}}, "RCAS.label_lr.generator", "a number of at least 1"),
+        ({"label_start": {"how": "nearest"}}, "RCAS.label_start.how", "keep, mean, match"),
+        ({"label_start": {"iterations": 0}}, "RCAS.label_start.iterations", "a whole number over 0"),
+        ({"label_start": {"lr": 0.0}}, "RCAS.label_start.lr", "a number over 0"),
+        ({"label_start": 3}, "RCAS.label_start", "a section of keys"),
+        ({"reinit": "damp"}, "RCAS.reinit", "zero, init"),
+        ({"importance": {"estimator": "ewc"}}, "RCAS.importance.estimator", "per_sample, fisher, batch, output_norm"),
         ({"selection": {"conv": "yes"}}, "RCAS.selection.conv", "true or false"),
         ({"importance": {"samples": 0}}, "RCAS.importance.samples", "a whole number over 0"),
         ({"importance": {"objective": "loss"}}, "RCAS.importance.objective", "adv_output"),

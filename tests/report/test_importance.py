@@ -80,7 +80,9 @@ def test_mistakes(
     checkpoint: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: list[str], key: str
 ) -> None:
     out = tmp_path / "look"
-    assert main(["importance", "-cfg", str(checkpoint[0]), "-ckpt", str(checkpoint[1]), "--embedded", "-o", str(out), *wrong]) == 2
+    assert (
+        main(["importance", "-cfg", str(checkpoint[0]), "-ckpt", str(checkpoint[1]), "--embedded", "-o", str(out), *wrong]) == 2
+    )
     assert key in capsys.readouterr().err
     assert not out.exists()
 

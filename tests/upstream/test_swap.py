@@ -17,7 +17,7 @@ from rcas_plugin.snapshots import load_snapshot, moments
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
 from rcas_plugin.studiogan.patching import install, uninstall
 
-from .conftest import TRAIN, Trained, run_main, write_images
+from .conftest import TRAIN, Trained, run_main, write_config, write_images
 
 pytestmark = pytest.mark.slow
 
@@ -50,7 +50,7 @@ def test_the_run_has_a_name_and_files_of_its_own(swapped: tuple[Path, Path]) -> 
     assert list(moments(run)) == [0, 2, 4]
     assert sorted(set(load_snapshot(run, "before")[1].tolist())) == [0, 1, 2]
     log = (save / "logs" / f"{run.name}.log").read_text()
-    assert "class_swap: set 9.9% of G's" in log
+    assert "class_swap: re-initialised (zero) 9.9% of G's" in log
     assert "Train dataset size: 18" in log, "6 images each of a, c and d; none of b"
 
 
@@ -204,3 +204,35 @@ def test_control_c_leaves_a_checkpoint_that_goes_on(trained: Trained, tmp_path: 
     (run,) = (tmp_path / "checkpoints").iterdir()
     assert read_checkpoint(checkpoint_files(run)["D"])["step"] >= 3
     assert json.loads((run / "rcas.json").read_text())["swap"]["method"] == "class_swap"
+
+
+def test_class_swap_as_it_comes_moves_the_slots_own_columns_alone(trained: Trained, tmp_path: Path) -> None:
+    """No key but the swap: matched columns, their own step, and an accelerated run beside it."""
+    config = write_config(tmp_path / "swap.yaml", steps=2, RCAS={"swap": {"b": "d"}, "snapshot_images": 2, "accelerate": True,
+                                                                "label_start": {"iterations": 3}})  # fmt: skip
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
+                     "-ckpt", trained.checkpoint)  # fmt: skip
+    assert "matched D's features of d by the columns of label 1 alone" in ended.stdout + ended.stderr
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    (before, labels), (start, _) = (load_snapshot(run, moment) for moment in ("before", "reinit"))
+    assert torch.equal(before[labels != 1], start[labels != 1]), "remaining labels are untouched before fine-tuning"
+    assert not torch.equal(before[labels == 1], start[labels == 1])
+    old, new = (read_checkpoint(checkpoint_files(folder)["G"])["state_dict"] for folder in (trained.checkpoint, run))
+    name = "blocks.0.0.bn1.gain.weight"
+    moved = (new[name] - old[name]).abs().mean(0)
+    assert moved[1] > 5 * moved[[0, 2]].max()
+    assert all(value.dtype == old[key].dtype and value.shape == old[key].shape for key, value in new.items())
+
+
+def test_label_lr_goes_with_fine_tune_too(trained: Trained, tmp_path: Path) -> None:
+    moved = {}
+    for factor in (1.0, 50.0):
+        save = tmp_path / str(factor)
+        config = trained.swap_config(tmp_path / f"{factor}.yaml", steps=2, method="fine_tune", label_lr={"generator": factor})
+        run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", trained.checkpoint)
+        (run,) = (save / "checkpoints").iterdir()
+        old, new = (read_checkpoint(checkpoint_files(folder)["G"])["state_dict"] for folder in (trained.checkpoint, run))
+        name = "blocks.1.0.bn2.bias.weight"
+        moved[factor] = (new[name] - old[name]).abs().mean(0)
+    assert moved[50.0][1] > 20 * moved[1.0][1]
+    torch.testing.assert_close(moved[50.0][[0, 2]], moved[1.0][[0, 2]], rtol=0.5, atol=1e-4)

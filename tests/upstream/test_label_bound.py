@@ -1,0 +1,59 @@
+"""Label-bound parameters on upstream's own backbones: found by what reaches a layer, matched, and no other label moves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rcas_plugin.batch_norm import reestimate_batch_norm
+from rcas_plugin.gan import sample_images
+from rcas_plugin.label_bound import find_label_bound
+from rcas_plugin.label_start import match_features
+
+from .test_backbones import BACKBONES, build, narrow_stylegan
+
+#: (tensors of G, tensors of D) that have a row or a column a label.
+EXPECTED = {
+    "resnet": (12, 1),  # gain and bias of two batch norms in each of three blocks; the projection
+    "resnet-without-sn": (12, 1),
+    "resnet-ac": (12, 0),  # an auxiliary classifier is not asked for the label
+    "resnet-multi-hinge": (12, 0),
+    "deep_conv": (6, 1),
+    "big_resnet": (1, 1),  # the shared embedding
+    "big_resnet_deep_legacy": (1, 1),
+    "big_resnet_deep_studiogan": (1, 1),
+    "stylegan2": (1, 1),  # the mapping networks' label columns
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_found_and_matched_with_every_other_label_left_as_it_was(
+    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "stylegan2":
+        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
+    gan = build(studiogan, tmp_path, name)
+    for module in gan.generator.modules():
+        if hasattr(module, "use_noise"):
+            module.use_noise = False
+    found = find_label_bound(gan, 3)
+    counts = tuple(sum(bound.role == role for bound in found) for role in ("generator", "discriminator"))
+    assert counts == EXPECTED[name]
+    for bound in found:
+        assert bound.weight.shape[bound.dim] == 3
+
+    reestimate_batch_norm(gan.generator, [0, 1, 2], gan.latents, batches=5)  # images of new networks are saturated without
+    labels = torch.tensor([0, 1, 2])
+    before = sample_images(gan.generator, labels, gan.latents)
+    size = 4 if name == "stylegan2" else 3  # StyleGAN's minibatch statistics take groups of four
+    real = torch.rand(2 * size, 3, 32, 32) - 0.5
+    losses = match_features(gan, 3, 1, real, iterations=3, batch_size=8)
+    assert len(losses) == 3
+    after = sample_images(gan.generator, labels, gan.latents)
+    assert not torch.equal(after[1], before[1])
+    # big_resnet's conditional layers are under spectral norm, but what is edited is the embedding in front of them
+    torch.testing.assert_close(after[[0, 2]], before[[0, 2]], rtol=0, atol=1e-6)
