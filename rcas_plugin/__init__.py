@@ -6,11 +6,12 @@ The three calls: `synapse_importance`, `select_synapses`, `reinitialize`. For a 
 from importlib.metadata import entry_points as _entry_points
 
 from rcas_plugin import hooks as _hooks  # noqa: F401  (registers what the plugin adds)
+from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Importance, synapse_importance
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.reinit import reinitialize
-from rcas_plugin.selection import Selection, select_synapses
+from rcas_plugin.selection import Selection, Stable, select_synapses
 
 __version__ = "0.1.0"
 
@@ -21,6 +22,8 @@ __all__ = [
     "Method",
     "RcasError",
     "Selection",
+    "Stable",
+    "reestimate_batch_norm",
     "reinitialize",
     "select_synapses",
     "synapse_importance",

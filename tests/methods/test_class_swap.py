@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from rcas_plugin import Batch, Context, Selection
 from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.class_swap import ClassSwap
 from rcas_plugin.methods.fine_tune import FineTune
 from rcas_plugin.settings import parse_settings
+from rcas_plugin.snapshots import load_snapshot
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 
@@ -69,3 +73,68 @@ def test_there_is_no_retain_loss_by_default(pair: Any) -> None:
     method = ClassSwap(context())
     method.prepare(gan)
     assert method.generator_loss(Batch(0, torch.zeros(1, 3, 32, 32), torch.tensor([1]))) is None
+
+
+def test_as_it_comes_it_matches_the_slot_and_leaves_the_rest(pair: Any, tmp_path: Path) -> None:
+    gan = Gan(*pair, copy.deepcopy(pair[0]), gaussian_latents(6))
+    before = copy.deepcopy(gan.generator.state_dict())
+    asked: list[tuple[int, int]] = []
+
+    def real_images(label: int, count: int) -> torch.Tensor:
+        asked.append((label, count))
+        return torch.rand(5, 3, 32, 32)
+
+    own = context(tmp_path, label_start={"iterations": 2})
+    ClassSwap(dataclasses.replace(own, real_images=real_images)).prepare(gan)
+    assert asked == [(3, 512)]
+    changed = {name for name, value in gan.generator.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {bound.name for bound in find_label_bound(gan, 4) if bound.role == "generator"}
+    assert not (tmp_path / "selection.safetensors").exists(), "nothing was selected"
+
+
+def test_without_real_images_it_says_so(pair: Any) -> None:
+    lines: list[str] = []
+    ClassSwap(dataclasses.replace(context(), log=lines.append)).prepare(Gan(*pair, None, gaussian_latents(6)))
+    assert any("no real images are at hand" in line for line in lines)
+
+
+def test_both_states_of_batch_norm_are_kept(pair: Any, tmp_path: Path) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    before = gan.generator.bn4.running_mean.clone()
+    ClassSwap(context(tmp_path, preset="rcas", snapshot_images=1, bn_batches=2)).prepare(gan)
+    assert load_snapshot(tmp_path, "stale")[0].shape == (3, 3, 32, 32)
+    assert not torch.equal(gan.generator.bn4.running_mean, before)
+
+
+@pytest.mark.parametrize("against", ["ratio", "difference", "damping"])
+def test_against_the_remaining_labels(pair: Any, tmp_path: Path, against: str) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    selection = {"against": against}
+    ClassSwap(context(tmp_path, preset="rcas", selection=selection, reinit="damp" if against == "damping" else "zero",
+                      snapshot_images=0)).prepare(gan)  # fmt: skip
+    found = Selection.load(tmp_path / "selection.safetensors")
+    assert found.settings["rule"] == against
+    assert found.settings["against"]["labels"] == [1, 2]
+
+
+def test_sampling_stops_once_the_selection_is_stable(pair: Any) -> None:
+    lines: list[str] = []
+    settings = parse_settings({"swap": {3: 0}, "preset": "rcas", "importance": {"samples": 5000, "stable": 0.1}, "bn_batches": 0})
+    ClassSwap(Context(settings, PLAN, log=lines.append)).prepare(Gan(*pair, None, gaussian_latents(6)))
+    assert any("the selection after 128 samples overlaps by" in line for line in lines)
+
+
+def test_the_slot_steps_further_in_any_method(pair: Any) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    method = FineTune(context(method="fine_tune", label_lr={"generator": 20.0, "steps": 10}))
+    optimizer = torch.optim.SGD(gan.generator.parameters(), 0.5)
+    step = [0]
+    method.optimizers_built(gan, {"generator": optimizer}, lambda: step[0])
+    gain = gan.generator.get_parameter("blocks.0.0.bn1.gain.weight")
+    for at, factor in ((0, 20.0), (10, 1.0)):
+        step[0], before = at, gain.detach().clone()
+        gain.grad = torch.ones_like(gain)
+        optimizer.step()
+        expected = torch.full_like(gain, -0.5)
+        expected[:, 3] *= factor
+        torch.testing.assert_close(gain.detach() - before, expected, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,96 @@
+"""The grid's table from rows written by hand, and one tiny row that is really run."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.metrics.classifier import Classifier
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_swap", ROOT / "scripts" / "bench_swap.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "bench_swap", module)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "STEPS", {"mnist": 40})
+    monkeypatch.setattr(module, "PAIRS", {"mnist": [("9", "0"), ("4", "0")]})
+    return module
+
+
+def row(distances: dict[int, float], prepare_s: float = 0.0, old: float = 0.0, remaining: float = 0.9) -> dict[str, Any]:
+    point = {"new": 1.0, "old": old, "remaining": remaining, "remaining_distance": 3.0}
+    curve = {str(step): {"distance": distance, **point} for step, distance in distances.items()}
+    return {
+        "before": {"distance": 100.0, **point, "remaining": 1.0},
+        "stale": None,
+        "curve": curve,
+        "prepare_s": prepare_s,
+        "step_s": 0.5,
+    }
+
+
+def test_the_table_counts_preparation_as_steps(bench: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    for pair in bench.PAIRS["mnist"]:
+        for name, content in (
+            ("fine_tune", row({0: 100, 10: 80, 20: 60, 30: 20, 40: 20}, old=1.0, remaining=1.0)),
+            ("class_swap", row({0: 30, 10: 10, 20: 10, 30: 10, 40: 10}, prepare_s=5.0)),
+        ):
+            bench.row_file(tmp_path, "mnist", 0, pair, name).write_text(json.dumps(content))
+    args = argparse.Namespace(methods=["fine_tune", "class_swap"], seeds=2)
+    table = bench.compare(tmp_path, "mnist", args)
+    swap = table["class_swap"]
+    assert swap["runs"] == 2, "the second seed has no rows yet"
+    # fine_tune ends at 20 and is there at step 30; class_swap starts after 5 s = 10 steps at 30 and falls to 20 in 5 more
+    assert swap["steps, of fine_tune's"][0] == pytest.approx(15 / 30)
+    plain = (90 + 70 + 40 + 20) / 4
+    own = ((100 + 30) / 2 + (30 + 10) / 2 + 10 + 10) / 4
+    assert swap["area, of fine_tune's"][0] == pytest.approx(own / plain)
+    assert swap["remaining kept at once"][0] == pytest.approx(0.9)
+    assert swap["preparation, in steps"][0] == 10
+    assert swap["level not reached"] == 0
+    assert table["fine_tune"]["steps, of fine_tune's"] == (1, 1, 1)
+
+
+def test_a_level_that_is_never_reached_counts_as_all_steps(bench: ModuleType, tmp_path: Path) -> None:
+    (tmp_path / "rows").mkdir()
+    bench.row_file(tmp_path, "mnist", 0, ("9", "0"), "fine_tune").write_text(json.dumps(row({0: 100, 20: 10, 40: 10})))
+    bench.row_file(tmp_path, "mnist", 0, ("9", "0"), "rcas").write_text(json.dumps(row({0: 100, 20: 90, 40: 90})))
+    table = bench.compare(tmp_path, "mnist", argparse.Namespace(methods=["rcas"], seeds=1))
+    assert table["rcas"]["level not reached"] == 1
+    assert table["rcas"]["steps, of fine_tune's"][0] == pytest.approx(40 / 20)
+
+
+def test_a_row(bench: ModuleType) -> None:
+    torch.manual_seed(0)
+    images, classes = torch.rand(40, 1, 32, 32) - 0.5, torch.arange(40) % 10
+    data = bench.Data(tuple("0123456789"), images, classes, images, classes)
+    classifier = Classifier(1, 10, width=2).eval()
+    real = {index: bench.features(classifier, images[classes == index]) for index in range(10)}
+    swap = bench.Swap("mnist", data, bench.Judge(classifier, 0.1, real), "9", "0")
+    gan = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
+    section = {"label_start": {"iterations": 2}}
+    options = bench.OPTIONS
+    options["batch_size"] = 4
+    found = bench.run_row(swap, gan, section, seed=0, steps=2, every=2)
+    assert set(found["curve"]) == {0, 2}
+    assert found["prepare_s"] > 0
+    assert found["step_s"] > 0
+    assert found["stale"]["remaining"] == found["before"]["remaining"], "matching leaves the remaining labels as they are"
+    assert {"distance", "new", "old", "remaining", "remaining_distance"} <= set(found["curve"][2])
