@@ -95,6 +95,7 @@ def match_features(
             losses.append(float(loss.detach()))
     with torch.no_grad():
         for one in bound:
+            one.weight.grad = None
             copies = _copies(gan, one)
             for copy in copies:
                 copy.of(slot).copy_(one.of(slot))
@@ -162,18 +163,20 @@ def _summary(features: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_size: int) -> list[Tensor]:
-    """The summary of real images, in parts that memory holds."""
-    parts: list[list[Tensor]] = []
+    """The summary of all real images; only sums of maps are kept from part to part."""
+    sums: list[Tensor] = []
+    spatial: list[list[Tensor]] = []
     for part in images.split(batch_size):
         features.clear()
         _record(features, gan, part, torch.full((len(part),), slot, device=part.device))
-        parts.append([values.float() for values in features])
-    sizes = [len(part[0]) for part in parts]
+        maps = [values.float() for values in features]
+        totals = [values.sum(0) for values in maps]
+        sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
+        spatial.append([values.flatten(2).mean(2) for values in maps])
     wanted = []
-    for layer in zip(*parts, strict=True):
-        mean = sum((values.sum(0) for values in layer), torch.zeros((), device=images.device)) / sum(sizes)
-        spatial = torch.cat([values.flatten(2).mean(2) for values in layer])
-        wanted += [mean, spatial.std(0) if len(spatial) > 1 else torch.zeros_like(spatial[0])]
+    for total, *means in zip(sums, *spatial, strict=True):
+        of_all = torch.cat(means)
+        wanted += [total / len(images), of_all.std(0) if len(of_all) > 1 else torch.zeros_like(of_all[0])]
     return wanted
 
 

@@ -1,4 +1,4 @@
-"""MNIST from nothing: labels 1 to 9 pre-trained by StudioGAN's main.py, then 9 swapped for 0, judged by a classifier.
+"""MNIST from nothing: labels 1 to 9 pre-trained by StudioGAN's main.py, then 9 swapped for 0 in three ways, judged by a classifier.
 
     python scripts/mnist_swap.py --mnist ../shared/data/mnist.npz
 
@@ -97,7 +97,7 @@ def main() -> None:
     print(f"classifier: {accuracy:.2%} of MNIST's test images")
     pretrained = run(studiogan, args.out, "pretrain", args.out / "old", None)
     rows = {"pre-trained": (CONFIGS / "pretrain.yaml", pretrained)}
-    for method in ("class_swap", "fine_tune"):
+    for method in ("class_swap", "rcas", "fine_tune"):
         rows[method] = (
             CONFIGS / f"{method}.yaml",
             run(studiogan, args.out, method, args.out / "new", pretrained),

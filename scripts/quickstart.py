@@ -178,7 +178,7 @@ def draw(runs: dict[str, Path], curves: dict[str, Any]) -> None:
         OUT / "before_after.png",
         {
             "before": load_snapshot(swap, "before"),
-            "class_swap: re-initialised": load_snapshot(swap, "reinit"),
+            "class_swap: before fine-tuning": load_snapshot(swap, "reinit"),
             "class_swap: fine-tuned": load_snapshot(swap, list(moments(swap).values())[-1]),
             "fine_tune: fine-tuned": load_snapshot(tuned, list(moments(tuned).values())[-1]),
         },
