@@ -48,7 +48,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "class_swap, no label_lr": {"method": "class_swap", "label_lr": {"generator": 1.0}},
     "rcas": {"preset": "rcas", "importance": {"samples": 512}},
 }
-STEPS = {"mnist": 720, "cifar": 600}
+STEPS = {"mnist": 720, "cifar": 480}
 #: Measured at these steps as well as at every 40th: the first steps are where the methods differ.
 EARLY = (10, 20)
 Z_DIM, G_CONV_DIM, D_CONV_DIM = 64, 16, 32
@@ -287,6 +287,7 @@ def compare(out: Path, dataset: str, args: argparse.Namespace) -> dict[str, Any]
             curve, baseline = with_preparation(row), with_preparation(plain)
             level = end_level(baseline)
             reached, first, last = steps_to_level(curve, level), row["curve"]["0"], row["curve"][str(steps)]
+            plain_last = plain["curve"][str(steps)]
             missed += math.isinf(reached)
             for figure, value in {
                 "steps to fine_tune's end level": min(reached, steps),
@@ -299,7 +300,9 @@ def compare(out: Path, dataset: str, args: argparse.Namespace) -> dict[str, Any]
                 "remaining kept at once, stale statistics": (row["stale"] or first)["remaining"] / row["before"]["remaining"],
                 "remaining distance at once": first["remaining_distance"],
                 "remaining at the end": last["remaining"],
+                "remaining at the end, less fine_tune's": last["remaining"] - plain_last["remaining"],
                 "remaining distance at the end": last["remaining_distance"],
+                "remaining distance at the end, less fine_tune's": last["remaining_distance"] - plain_last["remaining_distance"],
                 "new class recognised at once": first["new"],
                 "new class recognised at the end": last["new"],
                 "preparation, in steps": row["prepare_s"] / row["step_s"],
@@ -320,18 +323,54 @@ def until(curve: dict[float, float], steps: int) -> dict[float, float]:
     return {**kept, float(steps): float(np.interp(steps, sorted(curve), [curve[step] for step in sorted(curve)]))}
 
 
+#: The table's columns: a heading, the figure, and whether it is a percentage.
 SHOWN = (
-    "old class left at once", "remaining kept at once", "steps, of fine_tune's", "area, of fine_tune's", "distance at the end",
-    "remaining at the end", "remaining distance at the end",
-)  # fmt: skip
+    ("old class left at once", "old class left at once", True),
+    ("remaining kept at once", "remaining kept at once", True),
+    ("steps to fine_tune's end level, of its own", "steps, of fine_tune's", False),
+    ("area under the distance, of fine_tune's", "area, of fine_tune's", False),
+    ("distance at the end", "distance at the end", False),
+    ("remaining recognised at the end", "remaining at the end", True),
+    ("their distance", "remaining distance at the end", False),
+)
 
 
 def print_table(dataset: str, table: dict[str, Any]) -> None:
     print(f"\n{dataset}: mean [95 % interval] over class pairs and seeds\n")
-    print("| | runs | " + " | ".join(SHOWN) + " |\n| --- |" + " --- |" * (len(SHOWN) + 1))
+    print("| | runs | " + " | ".join(heading for heading, _, _ in SHOWN) + " |\n| --- |" + " --- |" * (len(SHOWN) + 1))
     for name, figures in table.items():
-        cells = ["{:.3g} [{:.3g}, {:.3g}]".format(*figures[figure]) for figure in SHOWN]
+        cells = [_cell(figures[figure], percent) for _, figure, percent in SHOWN]
         print(f"| {name} | {figures['runs']} | " + " | ".join(cells) + " |")
+
+
+def _cell(interval: tuple[float, float, float], percent: bool) -> str:
+    mean, low, high = (100 * value for value in interval) if percent else interval
+    if percent:
+        return f"{mean:.1f} [{low:.1f}, {high:.1f}] %"
+    digits = 0 if mean >= 10 else 2
+    return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
+
+
+def all_rows(out: Path, dataset: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Every row that there is, in short: what it was, what it cost, the distance over steps, the rest at once and at the end."""
+    found = []
+    for seed, pair, name in rows_of(args, dataset):
+        path = row_file(out, dataset, seed, pair, name)
+        if path.is_file():
+            row = json.loads(path.read_text())
+            last = row["curve"][str(STEPS[dataset])]
+            found.append({
+                "method": name, "slot": pair[0], "new": pair[1], "seed": seed,
+                "prepare_s": round(row["prepare_s"], 2), "step_s": round(row["step_s"], 4),
+                "distance": {step: round(values["distance"], 1) for step, values in row["curve"].items()},
+                "at_once": _rounded(row["curve"]["0"]), "at_once_stale": _rounded(row["stale"] or row["curve"]["0"]),
+                "end": _rounded(last), "before": _rounded(row["before"]),
+            })  # fmt: skip
+    return found
+
+
+def _rounded(values: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, 4) for key, value in values.items()}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -351,11 +390,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
             continue
         if not args.table:
             run_grid(args, dataset)
-        results[dataset] = compare(args.out, dataset, args)
-        print_table(dataset, results[dataset])
-    write_json(
-        args.out / "bench_swap.json", {**describe_run(), "judge": JUDGE, "options": OPTIONS, "sections": METHODS, **results}
-    )
+        table = compare(args.out, dataset, args)
+        print_table(dataset, table)
+        judged = json.loads((args.out / "judge" / f"{dataset}.json").read_text())
+        results[dataset] = {"steps": STEPS[dataset], "judge": judged, "table": table, "rows": all_rows(args.out, dataset, args)}
+    what = {"judge": JUDGE, "options": OPTIONS, "sections": METHODS}
+    write_json(args.out / "bench_swap.json", {**describe_run(), **what, **results})
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""MNIST from nothing: labels 1 to 9 pre-trained by StudioGAN's main.py, then 9 swapped for 0 in three ways, judged by a classifier.
+"""MNIST from nothing: labels 1 to 9 pre-trained by StudioGAN's main.py, then 9 swapped for 0 in three ways, and judged.
 
     python scripts/mnist_swap.py --mnist ../shared/data/mnist.npz
 

@@ -15,6 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor
+from tqdm.auto import tqdm
 
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan
@@ -22,7 +23,6 @@ from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importan
 from rcas_plugin.selection import overlap, select_synapses
 
 ROLES = (GENERATOR, DISCRIMINATOR)
-_FLOOR = 1e-12  # of importance, so that a logarithm can be drawn
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ def look_inside(
     by_label = {
         label: synapse_importance(gan.generator, gan.discriminator, labels=[label], num_samples=samples, estimator=estimator,
                                   objective=objective, latents=gan.latents, seed=seed)
-        for label in range(len(names))
+        for label in tqdm(range(len(names)), desc="labels", unit="label", disable=None)
     }  # fmt: skip
     return Look(by_label, targets, names, top)
 
@@ -185,7 +185,8 @@ def _as_matrix(weight: Tensor) -> Tensor:
 
 
 def _logarithm(values: Tensor) -> np.ndarray:
-    return values.clamp_min(_FLOOR).log10().cpu().numpy()
+    """log10; not a number where there is no importance, which is drawn as an empty place."""
+    return torch.where(values > 0, values, torch.nan).log10().cpu().numpy()
 
 
 def _figure(width: float, height: float) -> Figure:
