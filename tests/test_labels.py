@@ -127,3 +127,11 @@ def test_image_files_of_a_new_class(tmp_path: Path) -> None:
     assert len(data) == 1
     assert data[0][0].tolist() == [7, 7, 7], "grayscale is repeated to three channels"
     assert data[0][1] == 2
+
+
+def test_images_under_a_label_are_spread_over_those_there_are() -> None:
+    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    data = SwapDataset(NoImages(closed=False), [0, 1, 0, 0, 0, 2, 0, 0], found)  # label 2: items 0, 2, 3, 4, 6, 7
+    assert data.images_of(2, 3).tolist() == [0, 3, 6]
+    assert data.images_of(2, 100).tolist() == [0, 2, 3, 4, 6, 7]
+    assert data.images_of(1, 1).tolist() == [1]

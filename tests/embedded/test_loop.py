@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from PIL import Image
 
 from rcas_plugin import RcasError, Selection
 from rcas_plugin.embedded import loop
+from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.snapshots import load_snapshot, moments
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
 
@@ -67,3 +69,26 @@ def test_other_backbones_are_refused(tmp_path: Path, data: Path) -> None:
     path = write(tmp_path, MODEL={"backbone": "big_resnet"})
     with pytest.raises(RcasError, match="other backbones need StudioGAN"):
         loop.load_gan(path, None)
+
+
+def test_updates_of_the_discriminator_a_step(pair: Any) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    options = {"batch_size": 2, "d_updates_per_step": 3}
+    images, labels = torch.zeros(4, 3, 32, 32), torch.arange(4)
+    training = loop.Loop(gan, images, labels, labels, options, torch.Generator().manual_seed(0))
+    judged: list[int] = []
+    pair[1].register_forward_pre_hook(lambda module, args: judged.append(len(args[0])))
+    training.step(0)
+    assert len(judged) == 3 * 2 + 1, "real and fake images three times, then G's turn"
+
+
+def test_the_config_accelerates_a_swap(tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (data / "train" / "d").rename(tmp_path / "d")
+    pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    (tmp_path / "d").rename(data / "train" / "d")
+    accelerated: list[object] = []
+    monkeypatch.setattr(loop, "accelerate", lambda *models: accelerated.extend(models))
+    for wanted in (False, True):
+        rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "accelerate": wanted}
+        loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
+        assert len(accelerated) == (2 if wanted else 0)
