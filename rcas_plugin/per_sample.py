@@ -194,6 +194,11 @@ def _per_sample_gradient(module: nn.Module, weight: Tensor, inputs: Tensor, grad
         each = torch.einsum("nlk,nld->nkd", one_hot, gradient.reshape(n, -1, weight.shape[1]))
         return each, each[0].numel()
     assert isinstance(module, nn.Conv2d | nn.ConvTranspose2d)
+    if set(module.kernel_size) == set(module.stride) == {1} and set(module.padding) == {0} and module.groups == 1:
+        # a 1x1 convolution is a linear layer at each pixel
+        small, large = (inputs, gradient) if isinstance(module, nn.ConvTranspose2d) else (gradient, inputs)
+        each = torch.bmm(small.flatten(2), large.flatten(2).mT).view(n, *weight.shape)
+        return each, each[0].numel()
     if inputs.device.type == "cpu" or module.groups > 1:
         return _grouped(module, weight, inputs, gradient)
     return _unfolded(module, weight, inputs, gradient)
