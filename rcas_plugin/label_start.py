@@ -176,10 +176,11 @@ def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_
     wanted = []
     for total, *means in zip(sums, *spatial, strict=True):
         of_all = torch.cat(means)
-        wanted += [total / len(images), of_all.std(0) if len(of_all) > 1 else torch.zeros_like(of_all[0])]
+        spread = of_all.std(0) if len(of_all) > 1 else torch.full_like(of_all[0], torch.nan)  # one image has none
+        wanted += [total / len(images), spread]
     return wanted
 
 
 def _distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    terms = [(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in zip(found, wanted, strict=True)]
-    return torch.stack(terms).sum()
+    pairs = [(a, b) for a, b in zip(found, wanted, strict=True) if not b.isnan().any()]
+    return torch.stack([(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in pairs]).sum()

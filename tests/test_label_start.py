@@ -103,3 +103,8 @@ def test_a_generator_without_columns_of_its_own_is_left_alone(odd_pair: Any) -> 
             return images
 
     assert match_features(Gan(Blind(), odd_pair[1], None, gaussian_latents(5)), 3, 1, torch.zeros(2, 3, 7, 7)) == []
+
+
+def test_a_single_image_has_a_mean_and_no_spread(pair: Any) -> None:
+    losses = match_features(Gan(*pair, None, gaussian_latents(6)), 4, 0, torch.rand(1, 3, 32, 32), iterations=2, batch_size=4)
+    assert all(0 < loss < 1e4 for loss in losses)
