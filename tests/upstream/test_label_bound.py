@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +17,7 @@ from rcas_plugin.gan import sample_images
 from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.label_start import match_features
 
+from .conftest import Trained
 from .test_backbones import BACKBONES, build, narrow_stylegan
 
 #: (tensors of G, tensors of D) that have a row or a column a label.
@@ -57,3 +61,21 @@ def test_found_and_matched_with_every_other_label_left_as_it_was(
     assert not torch.equal(after[1], before[1])
     # big_resnet's conditional layers are under spectral norm, but what is edited is the embedding in front of them
     torch.testing.assert_close(after[[0, 2]], before[[0, 2]], rtol=0, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_the_importance_command_reads_a_checkpoint_of_studiogans(trained: Trained, tmp_path: Path) -> None:
+    out = tmp_path / "look"
+    ended = subprocess.run(
+        [sys.executable, "-m", "rcas_plugin.cli", "importance", "-cfg", trained.config, "-ckpt", trained.checkpoint,
+         "--labels", "b", "--samples", "4", "-o", out, "--studiogan", trained.studiogan],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    summary = json.loads((out / "importance.json").read_text())
+    assert (summary["targets"], summary["labels"]) == ([1], ["a", "b", "c"])
+    gain = summary["layers"]["generator"]["blocks.0.0.bn1.gain.weight"]
+    assert gain["shape"][1] == 3
+    assert {path.name for path in out.iterdir()} == {
+        "importance.json", "heat_maps_generator.png", "heat_maps_discriminator.png", "histogram.png", "overlap.png",
+    }  # fmt: skip
