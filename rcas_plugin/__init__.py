@@ -1,6 +1,6 @@
 """Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.
 
-The three calls: `synapse_importance`, `select_synapses`, `reinitialize`. For a method of one's own: `Method`, `Context`, `Batch`.
+Plain RCAS: `synapse_importance`, `select_synapses`, `reinitialize`. The slot's own columns: `match_features`. For a method of one's own: `Method`, `Context`, `Batch`.
 """
 
 from importlib.metadata import entry_points as _entry_points
@@ -8,7 +8,9 @@ from importlib.metadata import entry_points as _entry_points
 from rcas_plugin import hooks as _hooks  # noqa: F401  (registers what the plugin adds)
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.importance import Importance, synapse_importance
+from rcas_plugin.label_start import match_features
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.reinit import reinitialize
 from rcas_plugin.selection import Selection, Stable, select_synapses
@@ -18,11 +20,14 @@ __version__ = "0.1.0"
 __all__ = [
     "Batch",
     "Context",
+    "Gan",
     "Importance",
     "Method",
     "RcasError",
     "Selection",
     "Stable",
+    "gaussian_latents",
+    "match_features",
     "reestimate_batch_norm",
     "reinitialize",
     "select_synapses",
