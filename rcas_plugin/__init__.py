@@ -1,6 +1,7 @@
 """Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.
 
-Plain RCAS: `synapse_importance`, `select_synapses`, `reinitialize`. The slot's own columns: `match_features`. For a method of one's own: `Method`, `Context`, `Batch`.
+Plain RCAS: `synapse_importance`, `select_synapses`, `reinitialize`. The slot's own columns: `match_features`.
+For a method of one's own: `Method`, `Context`, `Batch`.
 """
 
 from importlib.metadata import entry_points as _entry_points
