@@ -88,7 +88,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     for path in (no_images / "train" / "d").iterdir():
         path.unlink()
 
-    case("unknown-key", "RCAS.swpa: this key is unknown; allowed: method, swap", swpa={9: 0})
+    case("unknown-key", "RCAS.swpa: this key is unknown; allowed: method, preset, swap", swpa={9: 0})
     case("slot-outside", "RCAS.swap: slot 7 is outside the labels; allowed: 0 to 2", swap={7: "d"})
     case("slot-remains", "RCAS.remaining: slot b of RCAS.swap cannot remain as well", remaining=["a", "b"])
     case("no-images", "RCAS.swap: the new class 'd' has no images", data=no_images)
