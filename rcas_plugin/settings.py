@@ -130,11 +130,12 @@ def with_preset(section: Mapping[str, Any]) -> dict[str, Any]:
     Raises:
         RcasError: there is no such preset.
     """
-    name = section.get("preset")
-    if name is not None and name not in PRESETS:
+    name, method = section.get("preset"), section.get("method", "class_swap")
+    if name is not None and name not in list(PRESETS):  # a list: what is asked for may be of any type
         raise RcasError(f"RCAS.preset: {name!r} is unknown; allowed: {', '.join(sorted(PRESETS))}")
+    chosen = name or (method if isinstance(method, str) else "")
     merged: dict[str, Any] = {}
-    for values in (PRESETS.get(name or section.get("method", "class_swap"), {}), section):
+    for values in (PRESETS.get(chosen, {}), section):
         for key, value in values.items():
             both_nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
             merged[key] = {**merged[key], **value} if both_nested else value

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import hypothesis
 import pytest
 import torch
 from torch import Tensor, nn
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
+
+# the same examples everywhere, and no clock: a busy machine is no failure
+hypothesis.settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("steady")
 
 
 @pytest.fixture

@@ -100,7 +100,22 @@ VALUES = st.recursive(
 )
 
 
-@given(st.dictionaries(st.sampled_from(["swap", "remaining", "labels", "selection", "importance", "x"]), VALUES))
+SECTIONS = [
+    "swap",
+    "remaining",
+    "labels",
+    "selection",
+    "importance",
+    "preset",
+    "method",
+    "reinit",
+    "label_start",
+    "label_lr",
+    "x",
+]
+
+
+@given(st.dictionaries(st.sampled_from(SECTIONS), VALUES))
 def test_any_section_is_settings_or_a_sentence(section: dict[str, Any]) -> None:
     try:
         parse_settings(section)

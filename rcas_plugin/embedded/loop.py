@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,8 @@ def train(
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan)
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
         live = torch.tensor(plan.live)
-        method = phases[settings.method](Context(settings, plan, seed, folder))
+        of_label = functools.partial(_images_of, images, labels)
+        method = phases[settings.method](Context(settings, plan, seed, folder, real_images=of_label))
         record = swap_record(settings, plan, ckpt_dir)
         save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
         method.prepare(gan)
@@ -194,6 +196,12 @@ class Loop:
         optimizer.zero_grad()
         (loss if term is None else loss + term).backward()
         optimizer.step()
+
+
+def _images_of(images: Tensor, labels: Tensor, label: int, count: int) -> Tensor:
+    """Up to `count` images under a label, evenly spread over those that there are."""
+    found = images[labels == label]
+    return found[:: max(1, len(found) // count)][:count]
 
 
 def _save(folder: Path, gan: Gan, loop: Loop, step: int, seed: int, run_name: str) -> None:

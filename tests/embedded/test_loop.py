@@ -71,6 +71,17 @@ def test_other_backbones_are_refused(tmp_path: Path, data: Path) -> None:
         loop.load_gan(path, None)
 
 
+def test_class_swap_as_it_comes_matches_the_slot(tmp_path: Path, data: Path) -> None:
+    (data / "train" / "d").rename(tmp_path / "d")
+    pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    (tmp_path / "d").rename(data / "train" / "d")
+    rcas = {"swap": {"b": "d"}, "snapshot_images": 2, "label_start": {"iterations": 3, "batch_size": 4}}
+    run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
+    (before, labels), (start, _) = (load_snapshot(run, moment) for moment in ("before", "reinit"))
+    assert torch.equal(before[labels != 1], start[labels != 1])
+    assert not torch.equal(before[labels == 1], start[labels == 1])
+
+
 def test_updates_of_the_discriminator_a_step(pair: Any) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     options = {"batch_size": 2, "d_updates_per_step": 3}
