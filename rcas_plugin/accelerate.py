@@ -5,6 +5,8 @@ Both come from outside: the networks' code stays as it is, and so do names, shap
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -38,6 +40,18 @@ def accelerate(*models: nn.Module) -> None:
             blocks: list[AbstractContextManager[object]] = []
             model.register_forward_pre_hook(_Enter(device, blocks))
             model.register_forward_hook(_Leave(blocks), always_call=True)
+
+
+def keep_freed_memory() -> bool:
+    """Keep memory that was freed for the next tensor, for the rest of the process; whether the C library could be told.
+
+    On a CPU glibc gives large blocks back to the system at each operation and takes them again, page by page, at the next one.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL(None)
+        trim, map_directly, largest = -1, -3, 2**31 - 1  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD of malloc.h
+        return bool(libc.mallopt(map_directly, 2**30) and libc.mallopt(trim, largest))
+    return False
 
 
 @contextmanager

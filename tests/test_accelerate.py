@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import platform
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -52,3 +55,10 @@ def test_an_error_inside_leaves_nothing_switched_on(pair: Any) -> None:
     with pytest.raises(RuntimeError):
         generator(torch.randn(4, 5), torch.arange(4))
     assert not torch.is_autocast_enabled("cpu")
+
+
+def test_freed_memory_can_be_kept() -> None:
+    """In a process of its own: it cannot be taken back."""
+    code = "from rcas_plugin.accelerate import keep_freed_memory; print(keep_freed_memory())"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+    assert said == str(platform.libc_ver()[0] == "glibc")

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from rcas_plugin.accelerate import keep_freed_memory
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.seams import replace
 
@@ -48,6 +49,12 @@ class CpuDevices(TorchFunctionMode):
         if _is_gpu(kwargs.get("device")):
             kwargs = {**kwargs, "device": _CPU}
         return func(*args, **kwargs)
+
+
+@cure("every step", "memory of every large tensor is taken from the system anew", when="early", cpu_only=True)
+def freed_memory_is_kept() -> None:
+    """Keep freed memory for the next tensor."""
+    keep_freed_memory()
 
 
 _devices: CpuDevices | None = None
