@@ -264,72 +264,74 @@ def run_grid(args: argparse.Namespace, dataset: str) -> None:
 # the table ----------------------------------------------------------------------------------------------------------------
 
 
-def with_preparation(row: dict[str, Any], step_s: float) -> dict[float, float]:
-    """The distance over steps, what the method did before the first one counted as the steps that would have taken as long.
-
-    `step_s` is the median of all runs: a run that had to share its machine must not make its own preparation look cheap.
-    """
-    curve = {int(step): values["distance"] for step, values in row["curve"].items()}
-    shift = row["prepare_s"] / step_s
+def with_preparation(row: dict[str, Any], shift: float) -> dict[float, float]:
+    """The distance over steps; what the method did before its first one counts as `shift` steps."""
+    curve = {float(step): values["distance"] for step, values in row["curve"].items()}
     if shift < 0.5:
-        return {float(step): value for step, value in curve.items()}
+        return curve
     return {0.0: row["before"]["distance"], **{step + shift: value for step, value in curve.items()}}
+
+
+def read_rows(out: Path, dataset: str, seeds: int, name: str) -> dict[tuple[tuple[str, str], int], dict[str, Any]]:
+    """The rows that one method has, by class pair and seed."""
+    files = {(pair, seed): row_file(out, dataset, seed, pair, name) for seed in range(seeds) for pair in PAIRS[dataset]}
+    return {key: json.loads(path.read_text()) for key, path in files.items() if path.is_file()}
 
 
 def compare(out: Path, dataset: str, args: argparse.Namespace) -> dict[str, Any]:
     """Of every method, over the class pairs and seeds that it and fine_tune have: mean, and ends of the 95 % interval."""
-    steps, table = STEPS[dataset], {}
-    baselines: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for seed in range(args.seeds):
-        for pair in PAIRS[dataset]:
-            path = row_file(out, dataset, seed, pair, "fine_tune")
-            if path.is_file():
-                baselines.setdefault(pair, []).append(json.loads(path.read_text()))
-    step_s = float(np.median([row["step_s"] for rows in baselines.values() for row in rows] or [1.0]))
+    baselines = read_rows(out, dataset, args.seeds, "fine_tune")
+    table = {}
     for name in args.methods:
+        rows = {key: row for key, row in read_rows(out, dataset, args.seeds, name).items() if key in baselines}
+        if not rows:
+            continue
+        # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear
+        shift = float(
+            np.median([row["prepare_s"] for row in rows.values()]) / np.median([row["step_s"] for row in rows.values()])
+        )
         figures: dict[str, list[float]] = {}
-        missed = 0
-        for seed, pair, other in rows_of(args, dataset):
-            own, base = (row_file(out, dataset, seed, pair, which) for which in (name, "fine_tune"))
-            if other != name or not own.is_file() or not base.is_file():
-                continue
-            row, plain = (json.loads(path.read_text()) for path in (own, base))
-            curve, baseline = with_preparation(row, step_s), with_preparation(plain, step_s)
-            level = end_level(baseline)
-            reached, first, last = steps_to_level(curve, level), row["curve"]["0"], row["curve"][str(steps)]
-            plain_last = plain["curve"][str(steps)]
-            # where fine-tuning has not converged its own end is an easy level; the best of the pair's seeds is a hard one
-            best = min(end_level(with_preparation(one, step_s)) for one in baselines[pair])
-            hard, hard_plain = (min(steps_to_level(one, best), steps) for one in (curve, baseline))
-            missed += math.isinf(reached)
-            for figure, value in {
-                "steps to fine_tune's end level": min(reached, steps),
-                "steps, of fine_tune's": min(reached, steps) / steps_to_level(baseline, level),
-                "steps to the pair's best level": hard,
-                "steps to the pair's best level, of fine_tune's": hard / hard_plain,
-                "area, of fine_tune's": area_under(until(curve, steps)) / area_under(baseline),
-                "distance at the end": end_level(curve),
-                "old class left at once": first["old"],
-                "old class left at once, stale statistics": (row["stale"] or first)["old"],
-                "remaining kept at once": first["remaining"] / row["before"]["remaining"],
-                "remaining kept at once, stale statistics": (row["stale"] or first)["remaining"] / row["before"]["remaining"],
-                "remaining distance at once": first["remaining_distance"],
-                "remaining at the end": last["remaining"],
-                "remaining at the end, less fine_tune's": last["remaining"] - plain_last["remaining"],
-                "remaining distance at the end": last["remaining_distance"],
-                "remaining distance at the end, less fine_tune's": last["remaining_distance"] - plain_last["remaining_distance"],
-                "new class recognised at once": first["new"],
-                "new class recognised at the end": last["new"],
-                "preparation, in steps": row["prepare_s"] / step_s,
-            }.items():
+        for (pair, seed), row in rows.items():
+            of_pair = [baseline for (other, _), baseline in baselines.items() if other == pair]
+            for figure, value in figures_of(row, shift, baselines[pair, seed], of_pair, STEPS[dataset]).items():
                 figures.setdefault(figure, []).append(value)
-        if figures:
-            table[name] = {
-                "runs": len(figures["steps, of fine_tune's"]),
-                "level not reached": missed,
-                **{figure: mean_interval(values) for figure, values in figures.items()},
-            }
+        table[name] = {"runs": len(rows), **{figure: mean_interval(values) for figure, values in figures.items()}}
     return table
+
+
+def figures_of(
+    row: dict[str, Any], shift: float, plain: dict[str, Any], of_pair: list[dict[str, Any]], steps: int
+) -> dict[str, float]:
+    """What one run is compared by: itself, fine_tune's run of its pair and seed, and those of its pair."""
+    curve, baseline = with_preparation(row, shift), with_preparation(plain, 0)
+    # where fine-tuning has not converged its own end is an easy level; the best of the pair's seeds is a hard one
+    own, hard = end_level(baseline), min(end_level(with_preparation(one, 0)) for one in of_pair)
+    reached, hard_reached, hard_plain = (
+        min(steps_to_level(one, level), float(steps)) for one, level in ((curve, own), (curve, hard), (baseline, hard))
+    )
+    before, first, last, plain_last = row["before"], row["curve"]["0"], row["curve"][str(steps)], plain["curve"][str(steps)]
+    stale = row["stale"] or first
+    return {
+        "steps to fine_tune's end level": reached,
+        "level not reached": float(math.isinf(steps_to_level(curve, own))),
+        "steps, of fine_tune's": reached / steps_to_level(baseline, own),
+        "steps to the pair's best level": hard_reached,
+        "steps to the pair's best level, of fine_tune's": hard_reached / hard_plain,
+        "area, of fine_tune's": area_under(until(curve, steps)) / area_under(baseline),
+        "distance at the end": end_level(curve),
+        "old class left at once": first["old"],
+        "old class left at once, stale statistics": stale["old"],
+        "remaining kept at once": first["remaining"] / before["remaining"],
+        "remaining kept at once, stale statistics": stale["remaining"] / before["remaining"],
+        "remaining distance at once": first["remaining_distance"],
+        "remaining at the end": last["remaining"],
+        "remaining at the end, less fine_tune's": last["remaining"] - plain_last["remaining"],
+        "remaining distance at the end": last["remaining_distance"],
+        "remaining distance at the end, less fine_tune's": last["remaining_distance"] - plain_last["remaining_distance"],
+        "new class recognised at once": first["new"],
+        "new class recognised at the end": last["new"],
+        "preparation, in steps": shift,
+    }
 
 
 def until(curve: dict[float, float], steps: int) -> dict[float, float]:
@@ -347,7 +349,7 @@ SHOWN = (
     ("area under the distance, of fine_tune's", "area, of fine_tune's", False),
     ("distance at the end", "distance at the end", False),
     ("remaining recognised at the end", "remaining at the end", True),
-    ("their distance", "remaining distance at the end", False),
+    ("distance of the remaining", "remaining distance at the end", False),
 )
 
 
