@@ -5,8 +5,8 @@ the layer's output (the outer-product identity), and both of these come for a wh
 Networks run in evaluation mode, where samples do not see each other.
 
 For convolutions the product is a convolution itself. On a CPU it is taken as the weight gradient of one convolution with the
-samples side by side as groups, which runs several times faster there than unfolding the input; on a GPU the unfolded matrix
-product does.
+samples side by side as groups, which runs several times faster there than unfolding the input. A GPU gets the unfolded matrix
+product; that has not been timed.
 """
 
 from __future__ import annotations

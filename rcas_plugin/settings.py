@@ -116,7 +116,7 @@ class RcasSettings(Section):
 
 #: Named sets of values. A method's own name is its default; `RCAS.preset` asks for another.
 PRESETS: Mapping[str, Mapping[str, Any]] = {
-    # what measured best (docs/results/bench_swap.json); it edits what the slot's label alone reaches, so that batch norm's
+    # what did best in the trials of docs/results/README.md; it edits what the slot's label alone reaches, so that batch norm's
     # statistics stay good for the others
     "class_swap": {"label_start": {"how": "match"}, "label_lr": {"generator": 10.0, "steps": 150}, "bn_batches": 0},
     # class-swap learning as published: the top 10 % of every layer of G and D, set to zero

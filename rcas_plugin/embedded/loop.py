@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import functools
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,8 +90,7 @@ def train(
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan)
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
         live = torch.tensor(plan.live)
-        of_label = functools.partial(_images_of, images, labels)
-        method = phases[settings.method](Context(settings, plan, seed, folder, real_images=of_label))
+        method = phases[settings.method](Context(settings, plan, seed, folder, real_images=data.images_of))
         record = swap_record(settings, plan, ckpt_dir)
         save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
         method.prepare(gan)
@@ -196,12 +194,6 @@ class Loop:
         optimizer.zero_grad()
         (loss if term is None else loss + term).backward()
         optimizer.step()
-
-
-def _images_of(images: Tensor, labels: Tensor, label: int, count: int) -> Tensor:
-    """Up to `count` images under a label, evenly spread over those that there are."""
-    found = images[labels == label]
-    return found[:: max(1, len(found) // count)][:count]
 
 
 def _save(folder: Path, gan: Gan, loop: Loop, step: int, seed: int, run_name: str) -> None:

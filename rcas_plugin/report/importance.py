@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import matplotlib as mpl
 import numpy as np
 import torch
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rcas_plugin.files import atomic_path, write_json
+from rcas_plugin.files import write_json
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importance, synapse_importance
+from rcas_plugin.report.pictures import new_figure, save_figure
 from rcas_plugin.selection import overlap, select_synapses
 
 ROLES = (GENERATOR, DISCRIMINATOR)
@@ -79,7 +77,7 @@ def write_look(look: Look, folder: Path) -> dict[str, Any]:
         "labels": list(look.names),
         "settings": {key: value for key, value in target.settings.items() if key != "labels"},
         "top": look.top,
-        "layers": {role: _layers(target, remaining, role, look.top) for role in ROLES},
+        "layers": {role: _layers(target, remaining, role) for role in ROLES},
         "overlap": shared,
     }
     write_json(folder / "importance.json", summary)
@@ -109,7 +107,7 @@ def _mean(several: Sequence[Importance]) -> Importance:
     return Importance(weights, first.kinds, first.settings)
 
 
-def _layers(target: Importance, remaining: Importance, role: str, top: float) -> dict[str, Any]:
+def _layers(target: Importance, remaining: Importance, role: str) -> dict[str, Any]:
     rows = {}
     for name, weight in target.weights[role].items():
         other = remaining.weights[role][name]
@@ -133,7 +131,7 @@ def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int =
     """One panel a weight: outputs down, inputs across, the mean over the kernel, on a logarithmic scale of its own."""
     weights = importance.weights[role]
     rows = math.ceil(len(weights) / columns)
-    figure = _figure(2.5 * columns, 2.3 * rows)
+    figure = new_figure(2.5 * columns, 2.3 * rows)
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (name, weight) in zip(axes, weights.items(), strict=False):
         image = axis.imshow(_logarithm(_as_matrix(weight)), aspect="auto", cmap="viridis", interpolation="nearest")
@@ -145,12 +143,12 @@ def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int =
         axis.set_visible(False)
     figure.suptitle(f"{role}: log10 importance of each weight (rows: outputs, columns: inputs, mean over the kernel)", fontsize=9)
     figure.tight_layout(rect=(0, 0, 1, 0.98))
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_histograms(path: Path, target: Importance, remaining: Importance) -> None:
     """How importance is distributed, for the target and for the remaining labels, in G and in D."""
-    figure = _figure(9, 3.2)
+    figure = new_figure(9, 3.2)
     for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
         for importance, name, colour in ((target, "target", "#d55e00"), (remaining, "remaining labels", "#0072b2")):
             values = torch.cat([weight.flatten() for weight in importance.weights[role].values()])
@@ -159,13 +157,13 @@ def draw_histograms(path: Path, target: Importance, remaining: Importance) -> No
         axis.set_ylabel("weights")
         axis.legend(fontsize=8)
     figure.tight_layout()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def draw_overlaps(path: Path, shared: Mapping[str, list[list[float]]], names: Sequence[str]) -> None:
     """The overlap of the labels' top sets, a matrix for G and one for D."""
     size = max(3.2, 0.42 * len(names) + 1.2)
-    figure = _figure(2 * size + 0.6, size)
+    figure = new_figure(2 * size + 0.6, size)
     for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
         matrix = np.array(shared[role])
         axis.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
@@ -177,7 +175,7 @@ def draw_overlaps(path: Path, shared: Mapping[str, list[list[float]]], names: Se
                 axis.text(across, down, f"{value:.2f}", ha="center", va="center", fontsize=6,
                           color="black" if value > 0.6 else "white")  # fmt: skip
     figure.tight_layout()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _as_matrix(weight: Tensor) -> Tensor:
@@ -187,14 +185,3 @@ def _as_matrix(weight: Tensor) -> Tensor:
 def _logarithm(values: Tensor) -> np.ndarray:
     """log10; not a number where there is no importance, which is drawn as an empty place."""
     return torch.where(values > 0, values, torch.nan).log10().cpu().numpy()
-
-
-def _figure(width: float, height: float) -> Figure:
-    figure = Figure(figsize=(width, height), dpi=110)
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def _save(figure: mpl.figure.Figure, path: Path) -> None:
-    with atomic_path(path) as temporary:
-        figure.savefig(temporary, format="png")

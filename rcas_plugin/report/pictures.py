@@ -28,8 +28,7 @@ def draw_before_after(
         rows: label -> what is written beside its row.
         per_cell: images in a cell.
     """
-    figure = Figure(figsize=(1.2 + 0.42 * per_cell * len(columns), 0.9 + 0.5 * len(rows)), dpi=130)
-    FigureCanvasAgg(figure)
+    figure = new_figure(1.2 + 0.42 * per_cell * len(columns), 0.9 + 0.5 * len(rows))
     axes = figure.subplots(len(rows), len(columns), squeeze=False)
     for across, (title, (images, labels)) in enumerate(columns.items()):
         for down, (label, name) in enumerate(rows.items()):
@@ -40,7 +39,7 @@ def draw_before_after(
             if across == 0:
                 axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
     figure.tight_layout(pad=0.6, h_pad=0.2)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _show_strip(axis: mpl.axes.Axes, images: Tensor) -> None:
@@ -63,8 +62,7 @@ def draw_curves(path: Path, panels: Mapping[str, Mapping[str, Mapping[int, float
         panels: quantity (the y-axis) -> run -> step -> value.
         logarithmic: quantities with a logarithmic y-axis.
     """
-    figure = Figure(figsize=(4.6 * len(panels), 3.4), dpi=130)
-    FigureCanvasAgg(figure)
+    figure = new_figure(4.6 * len(panels), 3.4)
     for axis, (quantity, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for colour, (name, values) in zip(COLOURS, runs.items(), strict=False):
             axis.plot(list(values), list(values.values()), marker="o", markersize=3, color=colour, label=name)
@@ -75,9 +73,17 @@ def draw_curves(path: Path, panels: Mapping[str, Mapping[str, Mapping[int, float
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
     figure.tight_layout()
-    _save(figure, path)
+    save_figure(figure, path)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def new_figure(width: float, height: float) -> Figure:
+    """A figure of so many inches that needs no display."""
+    figure = Figure(figsize=(width, height), dpi=130)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole."""
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png")

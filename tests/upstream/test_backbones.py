@@ -41,7 +41,11 @@ BACKBONES: dict[str, dict[str, Any]] = {
 
 def build(studiogan: Path, folder: Path, name: str) -> Gan:
     torch.manual_seed(0)
-    return load_gan(studiogan, write_config(folder / f"{name}.yaml", **BACKBONES[name]), None)
+    gan = load_gan(studiogan, write_config(folder / f"{name}.yaml", **BACKBONES[name]), None)
+    for module in gan.generator.modules():  # StyleGAN draws noise in each forward pass
+        if hasattr(module, "use_noise"):
+            module.use_noise = False
+    return gan
 
 
 def narrow_stylegan(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
@@ -67,10 +71,6 @@ def test_importance_equals_the_loop(
             labels = torch.tensor([0, 1, 2, 0])
             images = generate(gan.generator, torch.randn(4, gan.generator.z_dim), labels)
             gan.discriminator(images, labels)
-    for module in gan.generator.modules():  # StyleGAN draws noise in each forward pass
-        if hasattr(module, "use_noise"):
-            module.use_noise = False
-
     samples, label = 5, 1
     found = synapse_importance(gan.generator, gan.discriminator, labels=[label], num_samples=samples, latents=gan.latents, seed=2)
     networks = {"generator": copy.deepcopy(gan.generator).eval(), "discriminator": copy.deepcopy(gan.discriminator).eval()}

@@ -41,9 +41,6 @@ def test_found_and_matched_with_every_other_label_left_as_it_was(
     if name == "stylegan2":
         narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
     gan = build(studiogan, tmp_path, name)
-    for module in gan.generator.modules():
-        if hasattr(module, "use_noise"):
-            module.use_noise = False
     found = find_label_bound(gan, 3)
     counts = tuple(sum(bound.role == role for bound in found) for role in ("generator", "discriminator"))
     assert counts == EXPECTED[name]
