@@ -1,4 +1,4 @@
-"""The `rcas` command: doctor, install, uninstall, config, importance."""
+"""The `rcas` command: doctor, install, uninstall, config, importance, fold."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.checkpoints import read_record
+from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 
@@ -44,10 +45,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
                                  help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
     _add_importance(commands)
+    _add_fold(commands)
     args = parser.parse_args(arguments)
     try:
         if args.command == "importance":
             return importance(args)
+        if args.command == "fold":
+            written = fold_checkpoint(args.ckpt, args.out)
+            print(
+                f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config"
+            )
+            return 0
         if args.command == "doctor":
             return doctor(args.studiogan)
         if args.command == "config":
@@ -78,6 +86,13 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
     command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
     command.add_argument("--studiogan", type=Path, default=None, metavar="PATH", help="a StudioGAN elsewhere")
+
+
+def _add_fold(commands: Any) -> None:
+    text = "make one plain StudioGAN checkpoint of a run whose method has put something around the weights (bn_propagation)"
+    command = commands.add_parser("fold", help=text, description=text)
+    command.add_argument("-ckpt", type=Path, required=True, metavar="RUN", help="the run's checkpoint folder; it is only read")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder of the plain checkpoint")
 
 
 def importance(args: argparse.Namespace) -> int:

@@ -41,6 +41,12 @@ class Gan:
     latents: Latents
 
     @property
+    def networks(self) -> dict[str, nn.Module]:
+        """`generator`, `discriminator` and, where there is one, `ema`."""
+        both = {"generator": self.generator, "discriminator": self.discriminator}
+        return both if self.ema is None else {**both, "ema": self.ema}
+
+    @property
     def evaluated(self) -> nn.Module:
         """The generator whose images a user sees."""
         return self.generator if self.ema is None else self.ema

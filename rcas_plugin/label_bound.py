@@ -56,7 +56,7 @@ def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
     A linear layer whose input is the one-hot label has a column a label; an embedding that is asked for the label has a row.
     """
     device = device_of(gan.generator)
-    labels = torch.arange(min(num_classes, 8)).flip(0).to(device)
+    labels = (torch.arange(8) % num_classes).flip(0).to(device)  # StyleGAN's minibatch statistics take groups of four
     one_hot = F.one_hot(labels, num_classes)
     seen: dict[nn.Module, int] = {}
 
@@ -102,7 +102,11 @@ def scale_label_steps(
 
     The direction and the optimiser's state stay its own; other labels' rows and columns of the same weight are untouched.
     """
-    views = [weight.of(label).detach() for weight in bound for label in labels]
+    stretch_steps(optimizer, [weight.of(label).detach() for weight in bound for label in labels], multiplier)
+
+
+def stretch_steps(optimizer: torch.optim.Optimizer, views: Sequence[Tensor], multiplier: Callable[[], float]) -> None:
+    """From now on the optimiser steps what the views show `multiplier()` times as far as it would."""
     before: list[Tensor] = []
 
     def remember(*_: Any) -> None:

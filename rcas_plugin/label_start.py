@@ -6,7 +6,7 @@ other label stays exactly as it was, and the old class is gone from the slot as 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -70,36 +70,71 @@ def match_features(
     bound = [one for one in find_label_bound(gan, num_classes) if one.role == GENERATOR]
     if not bound:
         return []
+
+    def only_the_slot() -> None:
+        for one in bound:
+            _keep_only(one, slot)
+
+    losses = fit_features(
+        gan, slot, real, [one.weight for one in bound], only_the_slot,
+        iterations=iterations, batch_size=batch_size, lr=lr, seed=seed, accelerated=accelerated, progress=progress,
+    )  # fmt: skip
+    with torch.no_grad():
+        for one in bound:
+            copies = _copies(gan, one)
+            for copy in copies:
+                copy.of(slot).copy_(one.of(slot))
+            _refresh(copies)
+    return losses
+
+
+def fit_features(
+    gan: Gan,
+    label: int,
+    real: Tensor,
+    parameters: Sequence[nn.Parameter],
+    after_backward: Callable[[], None],
+    *,
+    iterations: int,
+    batch_size: int,
+    lr: float,
+    seed: int = 0,
+    accelerated: bool = False,
+    progress: bool = True,
+) -> list[float]:
+    """What `match_features` does, for any parameters of G: fit them until the label's images have the real ones' features in D.
+
+    Args:
+        parameters: of G; fitted in place, and left without a gradient.
+        after_backward: called between the gradients and the update, to drop those that are not wanted.
+
+    Returns:
+        The loss before each update.
+    """
     device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
     losses = []
     with frozen_eval(gan.generator, gan.discriminator), _features(gan.discriminator) as features:
         with torch.no_grad(), autocast(device, accelerated):
-            wanted = _moments(features, gan, real.to(device), slot, batch_size)
-        for one in bound:
-            one.weight.requires_grad_(True)
-        optimizer = torch.optim.Adam([one.weight for one in bound], lr)
+            wanted = _moments(features, gan, real.to(device), label, batch_size)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.Adam(parameters, lr)
         bar = tqdm(range(iterations), desc="matching the new class", unit="update", delay=2,
                    disable=None if progress else True)  # fmt: skip
         for _ in bar:
             z = gan.latents(batch_size, source).to(device)
-            labels = torch.full((batch_size,), slot, device=device)
+            labels = torch.full((batch_size,), label, device=device)
             with autocast(device, accelerated), torch.enable_grad():
                 features.clear()
                 _record(features, gan, generate(gan.generator, z, labels), labels)
                 loss = _distance(_summary(features), wanted)
             optimizer.zero_grad()
             loss.backward()
-            for one in bound:
-                _keep_only(one, slot)
+            after_backward()
             optimizer.step()
             losses.append(float(loss.detach()))
-    with torch.no_grad():
-        for one in bound:
-            one.weight.grad = None
-            copies = _copies(gan, one)
-            for copy in copies:
-                copy.of(slot).copy_(one.of(slot))
-            _refresh(copies)
+    for parameter in parameters:
+        parameter.grad = None
     return losses
 
 

@@ -6,7 +6,8 @@ class's images stand behind which label during a swap, and `SwapDataset` shows a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,11 +38,11 @@ class LabelPlan:
     """Which images stand behind which label during a swap.
 
     Attributes:
-        num_classes: K, the labels that the GAN was built with.
-        slots: label -> index of the new class in the data set, or None where `new_data` holds its images.
+        num_classes: K, the labels of the GAN that is trained.
+        slots: label of each new class -> its index in the data set, or None where `new_data` holds its images.
         remaining: label -> index of its class in the data set.
         names: the name of the class behind each of the K labels, after the swap.
-        names_before: likewise, before it.
+        names_before: the names behind the labels of the pre-trained GAN; as many, unless a method changes their number.
         new_files: label -> the image files of a new class from a folder of its own.
         guessed: True where folder order was taken for label order with nothing to confirm it.
     """
@@ -53,6 +54,12 @@ class LabelPlan:
     names_before: tuple[str, ...]
     new_files: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     guessed: bool = False
+
+    @property
+    def kept(self) -> dict[int, int]:
+        """Label -> its label in the pre-trained GAN, for every class that stays, whether it has images or not."""
+        before = {name: label for label, name in enumerate(self.names_before)}
+        return {label: before[name] for label, name in enumerate(self.names) if label not in self.slots}
 
     @property
     def live(self) -> tuple[int, ...]:
@@ -67,7 +74,12 @@ class LabelPlan:
 
 
 def resolve_labels(
-    settings: RcasSettings, num_classes: int, classes: DataClasses, recorded: Sequence[str] | None = None
+    settings: RcasSettings,
+    num_classes: int,
+    classes: DataClasses,
+    recorded: Sequence[str] | None = None,
+    *,
+    num_before: int | None = None,
 ) -> LabelPlan:
     """Work out which class of the data set stands behind which label.
 
@@ -77,18 +89,34 @@ def resolve_labels(
 
     Args:
         settings: the RCAS section.
-        num_classes: K, the labels of the GAN (`DATA.num_classes`).
+        num_classes: K, the labels of the GAN that is trained (`DATA.num_classes`).
         classes: the classes of the data set.
         recorded: the names that the pre-training run recorded, label by label.
+        num_before: the labels of the pre-trained GAN, where they may be more or fewer; K by default.
 
     Raises:
         RcasError: the section and the data do not fit; the sentence names the key and what is allowed.
     """
     new_names = _new_class_names(settings, classes)
-    names, guessed = _label_names(settings, num_classes, classes, recorded, new_names)
-    slots = {_slot(ref, names): new for ref, new in settings.swap.items()}
-    if len(slots) < len(settings.swap):
-        raise RcasError("RCAS.swap: the same slot is named twice; name each slot once")
+    before = num_classes if num_before is None else num_before
+    names_before, guessed = _label_names(settings, before, classes, recorded, new_names)
+    if settings.classes is not None:
+        names = list(settings.classes)
+        slots: dict[int, ClassRef] = {label: name for label, name in enumerate(names) if name not in names_before}
+        if not slots:
+            raise RcasError(
+                "RCAS.classes: no class is new; name one that the checkpoint was not trained on, "
+                "or list in RCAS.labels those that it was"
+            )
+    else:
+        names = [*names_before, *(str(ref) for ref in settings.add)]
+        slots = {_slot(ref, names_before): new for ref, new in settings.swap.items()}
+        if len(slots) < len(settings.swap):
+            raise RcasError("RCAS.swap: the same slot is named twice; name each slot once")
+        slots.update(zip(range(before, len(names)), settings.add, strict=True))
+    if len(names) != num_classes:
+        what = "RCAS.classes" if settings.classes is not None else "RCAS.add" if settings.add else "-ckpt"
+        raise RcasError(f"{what}: that makes {len(names)} labels, and DATA.num_classes is {num_classes}; set it to {len(names)}")
 
     folders = {name: index for index, name in enumerate(classes.names)}
     new_files: dict[int, tuple[str, ...]] = {}
@@ -98,41 +126,45 @@ def resolve_labels(
             slot_index[label] = None
             new_files[label] = _image_files(settings.new_data, str(ref), alone=len(slots) == 1)
         else:
-            slot_index[label] = _class_index(ref, classes)
+            key = "classes" if settings.classes is not None else "swap" if label < before else "add"
+            slot_index[label] = _class_index(ref, classes, key)
 
     taken = {index for index in slot_index.values() if index is not None}
     if len(taken) < len([index for index in slot_index.values() if index is not None]):
-        raise RcasError("RCAS.swap: the same new class is named for two slots; name each new class once")
+        key = "swap" if settings.swap else "add" if settings.add else "classes"
+        raise RcasError(f"RCAS.{key}: the same new class is named for two slots; name each new class once")
     remaining = _remaining(settings, names, slots.keys(), folders, taken, classes)
 
     after = list(names)
     for label, ref in slots.items():
         index = slot_index[label]
         after[label] = str(ref) if index is None else classes.names[index]
-    return LabelPlan(num_classes, slot_index, remaining, tuple(after), names, new_files, guessed)
+    return LabelPlan(num_classes, slot_index, remaining, tuple(after), names_before, new_files, guessed)
 
 
 def _new_class_names(settings: RcasSettings, classes: DataClasses) -> set[str]:
     """The names of the new classes that lie in the data set itself."""
-    if settings.new_data is not None:
-        return set()
-    return {classes.names[_class_index(ref, classes)] for ref in settings.swap.values()}
+    if settings.new_data is not None or settings.classes is not None:
+        return set()  # of classes, which of them are new is what the pre-trained classes' names decide
+    found = [_class_index(ref, classes, "swap") for ref in settings.swap.values()]
+    found += [_class_index(ref, classes, "add") for ref in settings.add]
+    return {classes.names[index] for index in found}
 
 
-def _class_index(ref: ClassRef, classes: DataClasses) -> int:
+def _class_index(ref: ClassRef, classes: DataClasses, key: str) -> int:
     shown = ", ".join(classes.names[:20])
     if isinstance(ref, str):
         if ref not in classes.names:
-            raise RcasError(f"RCAS.swap: the new class {ref!r} has no images; classes of the data set: {shown}")
+            raise RcasError(f"RCAS.{key}: the new class {ref!r} has no images; classes of the data set: {shown}")
         index = classes.names.index(ref)
     else:
         index = ref
         if not 0 <= index < len(classes.names):
             raise RcasError(
-                f"RCAS.swap: there is no class of index {index} in the data set; allowed: 0 to {len(classes.names) - 1}"
+                f"RCAS.{key}: there is no class of index {index} in the data set; allowed: 0 to {len(classes.names) - 1}"
             )
     if classes.counts[index] == 0:
-        raise RcasError(f"RCAS.swap: the new class {classes.names[index]!r} has no images; classes of the data set: {shown}")
+        raise RcasError(f"RCAS.{key}: the new class {classes.names[index]!r} has no images; classes of the data set: {shown}")
     return index
 
 
@@ -187,7 +219,7 @@ def _remaining(
             for label, name in enumerate(names)
             if label not in slots and name in folders and folders[name] not in taken and classes.counts[folders[name]]
         ]
-        if not chosen:
+        if not chosen and len(slots) < len(names):
             raise RcasError("RCAS.remaining: no label remains; allowed: all, with images of at least one class beside the swap")
     else:
         chosen = []
@@ -218,6 +250,23 @@ def _image_files(folder: str, name: str, *, alone: bool) -> tuple[str, ...]:
     return tuple(files)
 
 
+def times_shown(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
+    """How often each image of a label is shown in an epoch, so that a new class of few images is drawn as often as the others.
+
+    Fakes are drawn with every label alike; where D hardly sees a real image under a label, it learns that the label is fake.
+
+    Args:
+        counts: label -> images.
+        new: the labels of the new classes; the others' images are shown once.
+
+    Returns:
+        Label -> times, 1 or more: the mean number of images of the other labels, over the label's own, rounded.
+    """
+    others = [count for label, count in counts.items() if label not in new] or list(counts.values())
+    mean = sum(others) / len(others)
+    return {label: max(1, round(mean / count)) if label in new else 1 for label, count in counts.items()}
+
+
 class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
     """A data set as the swap sees it: old-class images left out, new-class images under the slot's label.
 
@@ -226,9 +275,11 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         targets: the class index of every item of `base`, read without opening an image.
         plan: which class stands behind which label.
         transform: PIL image -> tensor, for the image files of `plan.new_files`.
+        balance: show the images of new classes as often as `times_shown` says.
 
     Attributes:
         labels: the label of every item; upstream's samplers read it.
+        own: the number of items before any is repeated.
     """
 
     def __init__(
@@ -237,6 +288,8 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         targets: Sequence[int],
         plan: LabelPlan,
         transform: Callable[[Any], torch.Tensor] | None = None,
+        *,
+        balance: bool = False,
     ) -> None:
         to_label = plan.class_to_label
         self.base = base
@@ -250,13 +303,19 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         for label, files in plan.new_files.items():
             self.items += files
             self.labels += [label] * len(files)
+        self.own = len(self.items)  # what follows are repetitions
+        if balance:
+            times = times_shown(Counter(self.labels), plan.slots.keys())
+            again = [position for position in range(self.own) for _ in range(times[self.labels[position]] - 1)]
+            self.items += [self.items[position] for position in again]
+            self.labels += [self.labels[position] for position in again]
 
     def __len__(self) -> int:
         return len(self.items)
 
     def images_of(self, label: int, count: int) -> torch.Tensor:
         """Up to `count` images under a label, evenly spread over those that there are: (n, channels, height, width)."""
-        positions = [position for position, found in enumerate(self.labels) if found == label]
+        positions = [position for position in range(self.own) if self.labels[position] == label]
         step = max(1, len(positions) // count)
         return torch.stack([self[position][0] for position in positions[::step][:count]])
 

@@ -53,7 +53,7 @@ phases: Table[Any] = Table("phase")
 losses: Table[Any] = Table("loss")
 #: Functions that a method calls at a moment of its own, such as `synapse_importance` before the selection.
 callbacks: Table[Any] = Table("callback")
-#: Modules put around, or in the place of, upstream's layers.
+#: Parametrizations of upstream's weights; each is rebuilt from a checkpoint by its class method `rebuild` (see `fold`).
 adapters: Table[Any] = Table("adapter")
 #: What importance differentiates: (D's outputs, labels (n,)) -> (n,).
 objectives: Table[Any] = Table("objective")

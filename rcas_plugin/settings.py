@@ -88,19 +88,40 @@ class LabelLrSettings(Section):
     steps: int = Field(400, gt=0, description="steps over which both go down to 1, along half a cosine")
 
 
+class StagesSettings(Section):
+    """For bn_propagation: its two stages; together they are the run (`rcas_plugin.methods.bn_propagation`)."""
+
+    bn: int | None = Field(None, ge=0, description="steps that train scores, residuals and tables alone; a third if empty")
+    ft: int | None = Field(None, ge=0, description="steps that then train all but scores and tables; the rest if empty")
+
+
+class PropagationSettings(Section):
+    """For bn_propagation: what keeps scores and residuals small (`rcas_plugin.methods.bn_propagation`)."""
+
+    l1: float = Field(0.01, ge=0, description="weight of the mean absolute similarity score in G's loss")
+    l2: float = Field(0.01, ge=0, description="weight of the mean squared residual in G's loss")
+
+
 class RcasSettings(Section):
     """The whole `RCAS` section."""
 
     method: str = Field("class_swap", description="what to do with the pre-trained GAN")
     preset: str | None = Field(None, description="a named set of values for keys that are not given; the method's own by default")
     swap: dict[ClassRef, ClassRef] = Field(
-        min_length=1, description="label slot -> the new class, each by index or by folder name in quotes"
+        default_factory=dict, description="label slot -> the new class, each by index or by folder name in quotes"
+    )
+    add: list[ClassRef] = Field(default_factory=list, description="for bn_propagation: new classes under labels of their own")
+    classes: list[str] | None = Field(
+        None, description="for bn_propagation: class folder of each label from now on, in place of swap and add"
     )
     remaining: Literal["all"] | list[ClassRef] = Field("all", description="the labels that stay alive")
     labels: list[str] | None = Field(
         None, description="class folder of each label at pre-training; needed only where no run recorded it"
     )
     new_data: str | None = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
+    balance: bool = Field(
+        True, description="show the new classes' images so often that each label is drawn as often as the others on average"
+    )
     importance: ImportanceSettings = Field(default_factory=ImportanceSettings)
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     reinit: Literal["zero", "init", "damp"] = Field("zero", description="what is put in the place of the selected weights")
@@ -109,6 +130,8 @@ class RcasSettings(Section):
         60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them"
     )
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
+    stages: StagesSettings = Field(default_factory=StagesSettings)
+    propagation: PropagationSettings = Field(default_factory=PropagationSettings)
     retain: float = Field(0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels")
     accelerate: bool = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
     snapshot_images: int = Field(16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none")
@@ -118,7 +141,8 @@ class RcasSettings(Section):
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # what did best in the trials of docs/results/README.md; it edits what the slot's label alone reaches, so that batch norm's
     # statistics stay good for the others
-    "class_swap": {"label_start": {"how": "match"}, "label_lr": {"generator": 10.0, "steps": 150}, "bn_batches": 0},
+    "class_swap": {"label_start": {"how": "match"}, "retain": 10.0, "bn_batches": 0},
+    "bn_propagation": {"label_start": {"how": "match"}},
     # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
     "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
 }
@@ -152,8 +176,20 @@ def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
         settings = RcasSettings.model_validate(with_preset(section))
     except ValidationError as error:
         raise RcasError(_sentence(error)) from None
+    if settings.classes is None and not settings.swap and not settings.add:
+        field = RcasSettings.model_fields["swap"]
+        what = f"{{}} is not allowed; allowed: {field.description}" if "swap" in section else "this key is missing; it holds: {}"
+        raise RcasError(f"RCAS.swap: {what.format('{}' if 'swap' in section else field.description)}")
+    if settings.classes is not None and (settings.swap or settings.add):
+        raise RcasError("RCAS.classes: it names every label; leave out RCAS.swap and RCAS.add")
+    if settings.classes is not None and len({*settings.classes}) < len(settings.classes):
+        raise RcasError("RCAS.classes: a class is named twice; name each once")
     if settings.method not in phases:
         raise RcasError(f"RCAS.method: {settings.method!r} is unknown; allowed: {', '.join(sorted(phases))}")
+    if not phases[settings.method].changes_labels and (settings.add or settings.classes is not None):
+        key = "add" if settings.add else "classes"
+        able = ", ".join(sorted(name for name in phases if phases[name].changes_labels))
+        raise RcasError(f"RCAS.{key}: not with method {settings.method}, which re-uses label slots; allowed with: {able}")
     if settings.importance.objective not in objectives:
         allowed = ", ".join(sorted(objectives))
         raise RcasError(f"RCAS.importance.objective: {settings.importance.objective!r} is unknown; allowed: {allowed}")
@@ -181,8 +217,8 @@ def _walk(model: type[BaseModel], prefix: str, preset: Mapping[str, Any]) -> lis
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             rows += _walk(field.annotation, key, preset.get(name, {}))
         else:
-            default = "required" if field.is_required() else str(preset.get(name, field.default))
-            rows.append((key, default, field.description or ""))
+            default = preset.get(name, field.get_default(call_default_factory=True))
+            rows.append((key, str(default), field.description or ""))
     return rows
 
 

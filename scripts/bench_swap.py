@@ -29,39 +29,48 @@ from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
-from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels, times_shown
 from rcas_plugin.methods.base import Context
 from rcas_plugin.methods.class_swap import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import area_under, end_level, mean_interval, steps_to_level
-from rcas_plugin.metrics.distances import frechet_distance
+from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
 from rcas_plugin.registry import phases
 from rcas_plugin.report.machine import describe_run
-from rcas_plugin.settings import PRESETS, parse_settings
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 
+#: A larger step of the slot's own columns: tried, and no part of any default.
+LABEL_LR = {"generator": 10.0, "steps": 150}
 #: What is compared: the RCAS section of each.
 METHODS: dict[str, dict[str, Any]] = {
     "fine_tune": {"method": "fine_tune"},
     "class_swap": {"method": "class_swap"},
-    "fine_tune, label_lr": {"method": "fine_tune", "label_lr": PRESETS["class_swap"]["label_lr"]},
-    "class_swap, no label_lr": {"method": "class_swap", "label_lr": {"generator": 1.0}},
+    "bn_propagation": {"method": "bn_propagation"},
+    "class_swap, no retain": {"method": "class_swap", "retain": 0.0},
+    "class_swap, label_lr, no retain": {"method": "class_swap", "label_lr": LABEL_LR, "retain": 0.0},
+    "fine_tune, label_lr": {"method": "fine_tune", "label_lr": LABEL_LR},
     "rcas": {"preset": "rcas", "importance": {"samples": 512}},
+    "from scratch": {"method": "fine_tune"},
 }
-STEPS = {"mnist": 720, "cifar": 480}
+#: The grid's parts, by the name of the rows: data set, steps.
+DATASETS = {"mnist": "mnist", "cifar": "cifar", "transfer": "mnist"}
+STEPS = {"mnist": 720, "cifar": 480, "transfer": 720}
 #: Measured at these steps as well as at every 40th: the first steps are where the methods differ.
 EARLY = (10, 20)
 Z_DIM, G_CONV_DIM, D_CONV_DIM = 64, 16, 32
 OPTIONS = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
-PRETRAIN_STEPS = {"mnist": 2500, "cifar": 6000}
+PRETRAIN_STEPS = {"mnist": 2500, "cifar": 6000, "transfer": 2500}
 JUDGE = (
     "a classifier trained on the real training images; distances are Fréchet distances in its features, 1,000 images of the slot"
 )
 JUDGE_EPOCHS = {"mnist": 4, "cifar": 20}
-#: data set -> (slot, new class) by the names of the classes; the new class is not among the pre-trained ones.
-PAIRS = {
-    "mnist": [("9", "0"), ("4", "0"), ("7", "0"), ("1", "5"), ("3", "5"), ("8", "5")],
-    "cifar": [(old, "airplane") for old in ("truck", "cat", "horse", "ship", "frog", "bird")],
+Pair = tuple[tuple[str, ...], tuple[str, ...]]
+#: part of the grid -> (slots, their new classes) by the names of the classes; the new ones are not among the pre-trained ones.
+PAIRS: dict[str, list[Pair]] = {
+    "mnist": [((old,), (new,)) for old, new in ("90", "40", "70", "15", "35", "85")],
+    "cifar": [((old,), ("airplane",)) for old in ("truck", "cat", "horse", "ship", "frog", "bird")],
+    "transfer": [(tuple("01234"), tuple("56789"))],
 }
 
 
@@ -100,23 +109,24 @@ def load_data(name: str, path: Path) -> Data:
     return Data(names, train, torch.tensor(classes["train"]), test, torch.tensor(classes["valid"]))
 
 
-def build(seed: int = 0) -> Gan:
+def build(labels: int, seed: int = 0) -> Gan:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return Gan(Generator(Z_DIM, 9, G_CONV_DIM), Discriminator(9, D_CONV_DIM), None, gaussian_latents(Z_DIM))
+        return Gan(Generator(Z_DIM, labels, G_CONV_DIM), Discriminator(labels, D_CONV_DIM), None, gaussian_latents(Z_DIM))
 
 
-def pretrained(out: Path, dataset: str, data: Data, new: str) -> Gan:
-    """The GAN of the nine classes without `new`, trained now or before; labels are those classes in their order."""
-    path = out / "pretrain" / f"{dataset}-without-{new}.pth"
-    gan = build()
+def pretrained(out: Path, part: str, data: Data, new: tuple[str, ...]) -> Gan:
+    """The GAN of the classes without `new`, trained now or before; labels are those classes in their order."""
+    path = out / "pretrain" / f"{DATASETS[part]}-without-{'-'.join(new)}.pth"
+    kept = torch.tensor([index for index, name in enumerate(data.names) if name not in new])
+    gan = build(len(kept))
     if not path.is_file():
-        kept = torch.tensor([index for index, name in enumerate(data.names) if name != new])
         chosen = torch.isin(data.classes, kept)
         labels = torch.searchsorted(kept, data.classes[chosen])
-        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(9), {**OPTIONS, "d_updates_per_step": 2},
+        options = {**OPTIONS, "d_updates_per_step": 2}
+        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(len(kept)), options,
                     torch.Generator().manual_seed(0), accelerated=True)  # fmt: skip
-        for step in tqdm(range(PRETRAIN_STEPS[dataset]), desc=f"pre-training {path.stem}", unit="step", mininterval=10):
+        for step in tqdm(range(PRETRAIN_STEPS[part]), desc=f"pre-training {path.stem}", unit="step", mininterval=10):
             loop.step(step)
         with atomic_path(path) as temporary:
             torch.save({"G": gan.generator.state_dict(), "D": gan.discriminator.state_dict()}, temporary)
@@ -158,58 +168,80 @@ def features(classifier: Classifier, images: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Swap:
-    """One class pair on one pre-trained GAN."""
+    """Slots and their new classes on one pre-trained GAN."""
 
-    dataset: str
     data: Data
     judge: Judge
-    slot: str
-    new: str
+    slots: tuple[str, ...]
+    new: tuple[str, ...]
 
     @property
     def names(self) -> list[str]:
-        return [name for name in self.data.names if name != self.new]
+        return [name for name in self.data.names if name not in self.new]
 
     def measure(self, generator: torch.nn.Module, *, slot_images: int = 1000, images: int = 0) -> dict[str, float]:
-        """Of the slot: distance to the new class, and which class is seen. Of the remaining labels: seen, and their distance."""
-        slot, index = self.names.index(self.slot), self.data.names.index
-        labels = torch.tensor([slot] * slot_images + [label for label in range(9) if label != slot] * images)
+        """Of the slots, on average: distances to the new class, and which class is seen. Of the remaining labels likewise."""
+        index, slots = self.data.names.index, [self.names.index(slot) for slot in self.slots]
+        rest = [label for label in range(len(self.names)) if label not in slots]
+        each = slot_images // len(slots)
+        labels = torch.tensor([label for label in slots for _ in range(each)] + rest * images)
         with autocast(torch.device("cpu")):
             fakes = sample_images(generator, labels, gaussian_latents(Z_DIM), seed=1, batch_size=64)
         fakes = fakes.mean(1, keepdim=True) if self.data.images.shape[1] == 1 else fakes
         found = features(self.judge.classifier, fakes)
         with torch.no_grad():
             shown = self.judge.classifier.head(found).argmax(1)
-        own = labels == slot
-        measured = {
-            "distance": frechet_distance(self.judge.real[index(self.new)], found[own]),
-            "new": float((shown[own] == index(self.new)).float().mean()),
-            "old": float((shown[own] == index(self.slot)).float().mean()),
-        }
-        if images:
-            wanted = torch.tensor([index(name) for name in self.names])[labels]
-            rest = [name for name in self.names if name != self.slot]
-            measured["remaining"] = float((shown == wanted)[~own].float().mean())
+        figures: dict[str, list[float]] = {}
+        for label, slot, new in zip(slots, self.slots, self.new, strict=True):
+            own, real = labels == label, self.judge.real[index(new)]
+            for figure, value in (
+                ("distance", frechet_distance(real, found[own])),
+                ("kernel_distance", kernel_distance(real, found[own])),
+                ("new", float((shown[own] == index(new)).float().mean())),
+                ("old", float((shown[own] == index(slot)).float().mean())),
+            ):
+                figures.setdefault(figure, []).append(value)
+        measured = {figure: sum(values) / len(values) for figure, values in figures.items()}
+        if images and rest:
+            wanted, kept = torch.tensor([index(name) for name in self.names])[labels], torch.isin(labels, torch.tensor(rest))
+            measured["remaining"] = float((shown == wanted)[kept].float().mean())
             measured["remaining_distance"] = frechet_distance(
-                torch.cat([self.judge.real[index(name)] for name in rest]), found[~own]
+                torch.cat([self.judge.real[index(self.names[label])] for label in rest]), found[kept]
             )
         return measured
 
 
-def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int, every: int) -> dict[str, Any]:
-    """One swap: its method's `prepare`, then fine-tuning, measured as it goes."""
+def training_data(swap: Swap, plan: LabelPlan, few: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, 32, 32) and labels (n,) of a swap; of each new class only `few`, drawn by the seed, where that is not 0."""
     data = swap.data
-    settings = parse_settings({"swap": {swap.slot: swap.new}, "accelerate": True, "snapshot_images": 0, **section})
-    counts = tuple(torch.bincount(data.classes, minlength=len(data.names)).tolist())
-    plan = resolve_labels(settings, 9, DataClasses(data.names, counts), swap.names)
     to_label = torch.full((len(data.names),), -1)
     for index, label in plan.class_to_label.items():
         to_label[index] = label
     labels = to_label[data.classes]
-    images, labels = data.images[labels >= 0].expand(-1, 3, -1, -1), labels[labels >= 0]
+    if few:
+        for label in plan.slots:
+            own = (labels == label).nonzero().flatten()
+            labels[own[torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))[few:]]] = -1
+    return data.images[labels >= 0].expand(-1, 3, -1, -1), labels[labels >= 0]
+
+
+def balanced(labels: Tensor, plan: LabelPlan) -> Tensor:
+    """Positions (n,) of what an epoch shows, as `RCAS.balance` has it."""
+    times = times_shown(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys())
+    return torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
+
+
+def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int, every: int, few: int = 0) -> dict[str, Any]:
+    """One swap: its method's `prepare`, then fine-tuning, measured as it goes."""
+    data = swap.data
+    wanted = {"swap": dict(zip(swap.slots, swap.new, strict=True)), "accelerate": True, "snapshot_images": 0}
+    settings = parse_settings({**wanted, **section})
+    counts = tuple(torch.bincount(data.classes, minlength=len(data.names)).tolist())
+    plan = resolve_labels(settings, len(swap.names), DataClasses(data.names, counts), swap.names)
+    images, labels = training_data(swap, plan, few, seed)
     torch.manual_seed(seed)
     method = phases[settings.method](
-        Context(settings, plan, seed, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
+        Context(settings, plan, seed, steps, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
     )
     before, stale = swap.measure(gan.generator, images=250), None
     started = time.monotonic()
@@ -224,7 +256,11 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
         method.prepare(gan)
         prepared = time.monotonic() - started
     curve = {0: swap.measure(gan.generator, images=250)}
-    loop = Loop(gan, images, labels, torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
+    epoch = (images, labels)
+    if few:
+        shown = balanced(labels, plan)
+        epoch = (images[shown], labels[shown])
+    loop = Loop(gan, *epoch, torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 method=method, accelerated=settings.accelerate)  # fmt: skip
     stepping = 0.0
     for step in range(steps):
@@ -236,29 +272,55 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     return {"before": before, "stale": stale, "curve": curve, "prepare_s": prepared, "step_s": stepping / steps}
 
 
-def rows_of(args: argparse.Namespace, dataset: str) -> list[tuple[int, tuple[str, str], str]]:
-    """(seed, pair, method), the seeds outermost: an unfinished grid has every pair and method."""
-    return [(seed, pair, name) for seed in range(args.seeds) for pair in PAIRS[dataset] for name in args.methods]
+@dataclass(frozen=True)
+class Row:
+    """One run of the grid: which part of it, the seed, the slots and their new classes, the method, images of a new class."""
+
+    part: str
+    seed: int
+    pair: Pair
+    name: str
+    few: int
+
+    @property
+    def method(self) -> str:
+        """As tables call it."""
+        return self.name if not self.few else f"{self.name}, {self.few} images"
+
+    def file(self, out: Path) -> Path:
+        slots, new = ("-".join(names) for names in self.pair)
+        return out / "rows" / f"{self.part}-{slots}-to-{new}-{self.method.replace(', ', '-')}-{self.seed}.json"
 
 
-def row_file(out: Path, dataset: str, seed: int, pair: tuple[str, str], name: str) -> Path:
-    return out / "rows" / f"{dataset}-{pair[0]}-to-{pair[1]}-{name.replace(', ', '-')}-{seed}.json"
+def rows_of(args: argparse.Namespace, part: str) -> list[Row]:
+    """The seeds are outermost: an unfinished grid has every pair and method."""
+    pairs = PAIRS[part][: args.pairs]
+    return [
+        Row(part, seed, pair, name, few)
+        for seed in range(args.seeds)
+        for pair in pairs
+        for few in args.images
+        for name in args.methods
+    ]
 
 
-def run_grid(args: argparse.Namespace, dataset: str) -> None:
+def run_grid(args: argparse.Namespace, part: str) -> None:
+    dataset = DATASETS[part]
     data = load_data(dataset, getattr(args, dataset))
-    for new in dict.fromkeys(new for _, new in PAIRS[dataset]):
-        pretrained(args.out, dataset, data, new)
+    for new in dict.fromkeys(new for _, new in PAIRS[part]):
+        pretrained(args.out, part, data, new)
     judge = Judge.of(args.out, dataset, data)
     write_json(args.out / "judge" / f"{dataset}.json", {"accuracy": judge.accuracy})
-    part, parts = (int(number) for number in args.part.split("/"))
-    wanted = [row for index, row in enumerate(rows_of(args, dataset)) if index % parts == part]
-    for seed, pair, name in tqdm(wanted, desc=f"{dataset}: swaps", unit="swap"):
-        path = row_file(args.out, dataset, seed, pair, name)
+    own, parts = (int(number) for number in args.part.split("/"))
+    wanted = [row for index, row in enumerate(rows_of(args, part)) if index % parts == own]
+    for row in tqdm(wanted, desc=f"{part}: swaps", unit="swap"):
+        path = row.file(args.out)
         if not path.is_file():
-            swap = Swap(dataset, data, judge, *pair)
-            row = run_row(swap, pretrained(args.out, dataset, data, pair[1]), METHODS[name], seed, STEPS[dataset], 40)
-            write_json(path, {"section": METHODS[name], "options": OPTIONS, **row})
+            gan = pretrained(args.out, part, data, row.pair[1])
+            if row.name == "from scratch":
+                gan = build(len(data.names) - len(row.pair[1]), seed=row.seed + 1)
+            found = run_row(Swap(data, judge, *row.pair), gan, METHODS[row.name], row.seed, STEPS[part], 40, row.few)
+            write_json(path, {"section": METHODS[row.name], "options": OPTIONS, **found})
 
 
 # the table ----------------------------------------------------------------------------------------------------------------
@@ -272,30 +334,36 @@ def with_preparation(row: dict[str, Any], shift: float) -> dict[float, float]:
     return {0.0: row["before"]["distance"], **{step + shift: value for step, value in curve.items()}}
 
 
-def read_rows(out: Path, dataset: str, seeds: int, name: str) -> dict[tuple[tuple[str, str], int], dict[str, Any]]:
+def read_rows(args: argparse.Namespace, part: str, name: str, few: int) -> dict[tuple[Pair, int], dict[str, Any]]:
     """The rows that one method has, by class pair and seed."""
-    files = {(pair, seed): row_file(out, dataset, seed, pair, name) for seed in range(seeds) for pair in PAIRS[dataset]}
+    rows = [Row(part, seed, pair, name, few) for seed in range(args.seeds) for pair in PAIRS[part]]
+    files = {(row.pair, row.seed): row.file(args.out) for row in rows}
     return {key: json.loads(path.read_text()) for key, path in files.items() if path.is_file()}
 
 
-def compare(out: Path, dataset: str, args: argparse.Namespace) -> dict[str, Any]:
+def compare(args: argparse.Namespace, part: str) -> dict[str, Any]:
     """Of every method, over the class pairs and seeds that it and fine_tune have: mean, and ends of the 95 % interval."""
-    baselines = read_rows(out, dataset, args.seeds, "fine_tune")
     table = {}
-    for name in args.methods:
-        rows = {key: row for key, row in read_rows(out, dataset, args.seeds, name).items() if key in baselines}
-        if not rows:
-            continue
-        # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear
-        shift = float(
-            np.median([row["prepare_s"] for row in rows.values()]) / np.median([row["step_s"] for row in rows.values()])
-        )
-        figures: dict[str, list[float]] = {}
-        for (pair, seed), row in rows.items():
-            of_pair = [baseline for (other, _), baseline in baselines.items() if other == pair]
-            for figure, value in figures_of(row, shift, baselines[pair, seed], of_pair, STEPS[dataset]).items():
-                figures.setdefault(figure, []).append(value)
-        table[name] = {"runs": len(rows), **{figure: mean_interval(values) for figure, values in figures.items()}}
+    for few in args.images:
+        baselines = read_rows(args, part, "fine_tune", few)
+        plain_step = np.median([row["step_s"] for row in baselines.values()]) if baselines else math.nan
+        for name in args.methods:
+            rows = {key: row for key, row in read_rows(args, part, name, few).items() if key in baselines}
+            if not rows:
+                continue
+            # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear
+            step = float(np.median([row["step_s"] for row in rows.values()]))
+            shift = float(np.median([row["prepare_s"] for row in rows.values()])) / step
+            figures: dict[str, list[float]] = {}
+            for (pair, seed), row in rows.items():
+                of_pair = [baseline for (other, _), baseline in baselines.items() if other == pair]
+                for figure, value in figures_of(row, shift, baselines[pair, seed], of_pair, STEPS[part]).items():
+                    figures.setdefault(figure, []).append(value)
+            means = {figure: mean_interval(values) for figure, values in figures.items()}
+            of_plain = step / float(plain_step)
+            table[Row(part, 0, PAIRS[part][0], name, few).method] = {
+                "runs": len(rows), "time of a step, of fine_tune's": (of_plain,) * 3, **means
+            }  # fmt: skip
     return table
 
 
@@ -311,7 +379,7 @@ def figures_of(
     )
     before, first, last, plain_last = row["before"], row["curve"]["0"], row["curve"][str(steps)], plain["curve"][str(steps)]
     stale = row["stale"] or first
-    return {
+    found = {
         "steps to fine_tune's end level": reached,
         "level not reached": float(math.isinf(steps_to_level(curve, own))),
         "steps, of fine_tune's": reached / steps_to_level(baseline, own),
@@ -319,8 +387,19 @@ def figures_of(
         "steps to the pair's best level, of fine_tune's": hard_reached / hard_plain,
         "area, of fine_tune's": area_under(until(curve, steps)) / area_under(baseline),
         "distance at the end": end_level(curve),
+        "distance at the end, of fine_tune's": end_level(curve) / own,
         "old class left at once": first["old"],
         "old class left at once, stale statistics": stale["old"],
+        "new class recognised at once": first["new"],
+        "new class recognised at the end": last["new"],
+        "preparation, in steps": shift,
+    }
+    if "kernel_distance" in last:
+        found["kernel distance at the end"] = last["kernel_distance"]
+    if "remaining" not in last:
+        return found
+    return {
+        **found,
         "remaining kept at once": first["remaining"] / before["remaining"],
         "remaining kept at once, stale statistics": stale["remaining"] / before["remaining"],
         "remaining distance at once": first["remaining_distance"],
@@ -328,9 +407,6 @@ def figures_of(
         "remaining at the end, less fine_tune's": last["remaining"] - plain_last["remaining"],
         "remaining distance at the end": last["remaining_distance"],
         "remaining distance at the end, less fine_tune's": last["remaining_distance"] - plain_last["remaining_distance"],
-        "new class recognised at once": first["new"],
-        "new class recognised at the end": last["new"],
-        "preparation, in steps": shift,
     }
 
 
@@ -348,16 +424,18 @@ SHOWN = (
     ("to the best of its seeds, likewise", "steps to the pair's best level, of fine_tune's", False),
     ("area under the distance, of fine_tune's", "area, of fine_tune's", False),
     ("distance at the end", "distance at the end", False),
+    ("of fine_tune's", "distance at the end, of fine_tune's", False),
     ("remaining recognised at the end", "remaining at the end", True),
     ("distance of the remaining", "remaining distance at the end", False),
+    ("time of a step, of fine_tune's", "time of a step, of fine_tune's", False),
 )
 
 
-def print_table(dataset: str, table: dict[str, Any]) -> None:
-    print(f"\n{dataset}: mean [95 % interval] over class pairs and seeds\n")
+def print_table(part: str, table: dict[str, Any]) -> None:
+    print(f"\n{part}: mean [95 % interval] over class pairs and seeds\n")
     print("| | runs | " + " | ".join(heading for heading, _, _ in SHOWN) + " |\n| --- |" + " --- |" * (len(SHOWN) + 1))
     for name, figures in table.items():
-        cells = [_cell(figures[figure], percent) for _, figure, percent in SHOWN]
+        cells = [_cell(figures[figure], percent) if figure in figures else "" for _, figure, percent in SHOWN]
         print(f"| {name} | {figures['runs']} | " + " | ".join(cells) + " |")
 
 
@@ -366,19 +444,21 @@ def _cell(interval: tuple[float, float, float], percent: bool) -> str:
     if percent:
         return f"{mean:.1f} [{low:.1f}, {high:.1f}] %"
     digits = 0 if mean >= 10 else 2
+    if low == mean == high:
+        return f"{mean:.{digits}f}"
     return f"{mean:.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
 
 
-def all_rows(out: Path, dataset: str, args: argparse.Namespace) -> list[dict[str, Any]]:
+def all_rows(args: argparse.Namespace, part: str) -> list[dict[str, Any]]:
     """Every row that there is, in short: what it was, what it cost, the distance over steps, the rest at once and at the end."""
     found = []
-    for seed, pair, name in rows_of(args, dataset):
-        path = row_file(out, dataset, seed, pair, name)
+    for one in rows_of(args, part):
+        path = one.file(args.out)
         if path.is_file():
             row = json.loads(path.read_text())
-            last = row["curve"][str(STEPS[dataset])]
+            last = row["curve"][str(STEPS[part])]
             found.append({
-                "method": name, "slot": pair[0], "new": pair[1], "seed": seed,
+                "method": one.name, "images": one.few or "all", "slots": one.pair[0], "new": one.pair[1], "seed": one.seed,
                 "prepare_s": round(row["prepare_s"], 2), "step_s": round(row["step_s"], 4),
                 "distance": {step: round(values["distance"], 1) for step, values in row["curve"].items()},
                 "at_once": _rounded(row["curve"]["0"]), "at_once_stale": _rounded(row["stale"] or row["curve"]["0"]),
@@ -395,25 +475,35 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
     parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg, 32x32")
+    parser.add_argument("--transfer", action="store_true",
+                        help="the move of a GAN of MNIST's 0 to 4 to 5 to 9, in the place of the class pairs")  # fmt: skip
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD",
                         help=f"of these: {'; '.join(METHODS)}")  # fmt: skip
+    parser.add_argument("--images", type=int, nargs="+", default=[0], metavar="N",
+                        help="images of the new class that training sees; 0: all")  # fmt: skip
+    parser.add_argument("--pairs", type=int, default=None, metavar="N", help="only the first N class pairs")
     parser.add_argument("--seeds", type=int, default=3, help="seeds of each pair and method")
     parser.add_argument("--part", default="0/1", help="rows that this process runs, as K/N: every N-th from the K-th")
     parser.add_argument("--table", action="store_true", help="only print the table of the rows that there are")
+    parser.add_argument(
+        "--json", default="bench_swap.json", metavar="NAME", help="name of the results' file in the output folder"
+    )
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_swap")
     args = parser.parse_args(arguments)
     results: dict[str, Any] = {}
-    for dataset in ("mnist", "cifar"):
-        if getattr(args, dataset) is None:
+    if args.transfer and args.mnist is None:
+        parser.error("--transfer is MNIST's; give --mnist")
+    for part in ("transfer",) if args.transfer else ("mnist", "cifar"):
+        if getattr(args, DATASETS[part]) is None:
             continue
         if not args.table:
-            run_grid(args, dataset)
-        table = compare(args.out, dataset, args)
-        print_table(dataset, table)
-        judged = json.loads((args.out / "judge" / f"{dataset}.json").read_text())
-        results[dataset] = {"steps": STEPS[dataset], "judge": judged, "table": table, "rows": all_rows(args.out, dataset, args)}
+            run_grid(args, part)
+        table = compare(args, part)
+        print_table(part, table)
+        judged = json.loads((args.out / "judge" / f"{DATASETS[part]}.json").read_text())
+        results[part] = {"steps": STEPS[part], "judge": judged, "table": table, "rows": all_rows(args, part)}
     what = {"judge": JUDGE, "options": OPTIONS, "sections": METHODS}
-    write_json(args.out / "bench_swap.json", {**describe_run(), **what, **results})
+    write_json(args.out / args.json, {**describe_run(), **what, **results})
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import torch
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.labels import LabelPlan
 from rcas_plugin.metrics.classifier import Classifier
 
 ROOT = Path(__file__).parents[1]
@@ -29,7 +30,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     monkeypatch.setitem(sys.modules, "bench_swap", module)
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "STEPS", {"mnist": 40})
-    monkeypatch.setattr(module, "PAIRS", {"mnist": [("9", "0"), ("4", "0")]})
+    monkeypatch.setattr(module, "PAIRS", {"mnist": [(("9",), ("0",)), (("4",), ("0",))]})
     return module
 
 
@@ -52,9 +53,9 @@ def test_the_table_counts_preparation_as_steps(bench: ModuleType, tmp_path: Path
             ("fine_tune", row({0: 100, 10: 80, 20: 60, 30: 20, 40: 20}, old=1.0, remaining=1.0)),
             ("class_swap", row({0: 30, 10: 10, 20: 10, 30: 10, 40: 10}, prepare_s=5.0)),
         ):
-            bench.row_file(tmp_path, "mnist", 0, pair, name).write_text(json.dumps(content))
-    args = argparse.Namespace(methods=["fine_tune", "class_swap"], seeds=2)
-    table = bench.compare(tmp_path, "mnist", args)
+            bench.Row("mnist", 0, pair, name, 0).file(tmp_path).write_text(json.dumps(content))
+    args = argparse.Namespace(methods=["fine_tune", "class_swap"], seeds=2, images=[0], out=tmp_path)
+    table = bench.compare(args, "mnist")
     swap = table["class_swap"]
     assert swap["runs"] == 2, "the second seed has no rows yet"
     # fine_tune ends at 20 and is there at step 30; class_swap starts after 5 s = 10 steps at 30 and falls to 20 in 5 more
@@ -70,27 +71,50 @@ def test_the_table_counts_preparation_as_steps(bench: ModuleType, tmp_path: Path
 
 def test_a_level_that_is_never_reached_counts_as_all_steps(bench: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
-    bench.row_file(tmp_path, "mnist", 0, ("9", "0"), "fine_tune").write_text(json.dumps(row({0: 100, 20: 10, 40: 10})))
-    bench.row_file(tmp_path, "mnist", 0, ("9", "0"), "rcas").write_text(json.dumps(row({0: 100, 20: 90, 40: 90})))
-    table = bench.compare(tmp_path, "mnist", argparse.Namespace(methods=["rcas"], seeds=1))
+    bench.Row("mnist", 0, (("9",), ("0",)), "fine_tune", 0).file(tmp_path).write_text(json.dumps(row({0: 100, 20: 10, 40: 10})))
+    bench.Row("mnist", 0, (("9",), ("0",)), "rcas", 0).file(tmp_path).write_text(json.dumps(row({0: 100, 20: 90, 40: 90})))
+    table = bench.compare(argparse.Namespace(methods=["rcas"], seeds=1, images=[0], out=tmp_path), "mnist")
     assert table["rcas"]["level not reached"][0] == 1
     assert table["rcas"]["steps, of fine_tune's"][0] == pytest.approx(40 / 20)
 
 
-def test_a_row(bench: ModuleType) -> None:
+def tiny(bench: ModuleType, images: int = 40) -> Any:
+    """Random images and a random judge: (data, judge)."""
     torch.manual_seed(0)
-    images, classes = torch.rand(40, 1, 32, 32) - 0.5, torch.arange(40) % 10
-    data = bench.Data(tuple("0123456789"), images, classes, images, classes)
+    drawn, classes = torch.rand(images, 1, 32, 32) - 0.5, torch.arange(images) % 10
+    data = bench.Data(tuple("0123456789"), drawn, classes, drawn, classes)
     classifier = Classifier(1, 10, width=2).eval()
-    real = {index: bench.features(classifier, images[classes == index]) for index in range(10)}
-    swap = bench.Swap("mnist", data, bench.Judge(classifier, 0.1, real), "9", "0")
+    real = {index: bench.features(classifier, drawn[classes == index]) for index in range(10)}
+    bench.OPTIONS["batch_size"] = 4
+    return data, bench.Judge(classifier, 0.1, real)
+
+
+def test_a_row(bench: ModuleType) -> None:
+    swap = bench.Swap(*tiny(bench), ("9",), ("0",))
     gan = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
-    section = {"label_start": {"iterations": 2}}
-    options = bench.OPTIONS
-    options["batch_size"] = 4
-    found = bench.run_row(swap, gan, section, seed=0, steps=2, every=2)
+    found = bench.run_row(swap, gan, {"label_start": {"iterations": 2}}, seed=0, steps=2, every=2)
     assert set(found["curve"]) == {0, 2}
     assert found["prepare_s"] > 0
     assert found["step_s"] > 0
     assert found["stale"]["remaining"] == found["before"]["remaining"], "matching leaves the remaining labels as they are"
-    assert {"distance", "new", "old", "remaining", "remaining_distance"} <= set(found["curve"][2])
+    assert {"distance", "kernel_distance", "new", "old", "remaining", "remaining_distance"} <= set(found["curve"][2])
+
+
+def test_a_move_to_five_other_classes(bench: ModuleType) -> None:
+    data, judge = tiny(bench)
+    swap = bench.Swap(data, judge, tuple("01234"), tuple("56789"))
+    gan = Gan(Generator(64, 5, 1), Discriminator(5, 1), None, gaussian_latents(64))
+    section = {"method": "bn_propagation", "label_start": {"how": "mean"}}
+    found = bench.run_row(swap, gan, section, seed=0, steps=2, every=2)
+    assert "remaining" not in found["curve"][2]
+    assert found["curve"][0]["distance"] > 0
+
+
+def test_few_images_are_drawn_by_the_seed(bench: ModuleType) -> None:
+    swap = bench.Swap(*tiny(bench, 100), ("9",), ("0",))
+    plan = LabelPlan(9, {8: 0}, {label: label + 1 for label in range(8)}, (), ())
+    (images, labels), (again, _), (other, _) = (bench.training_data(swap, plan, 3, seed) for seed in (0, 0, 1))
+    assert torch.bincount(labels).tolist() == [10] * 8 + [3]
+    assert torch.equal(images, again)
+    assert not torch.equal(images, other)
+    assert len(bench.training_data(swap, plan, 0, 0)[1]) == 90

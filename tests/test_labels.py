@@ -135,3 +135,47 @@ def test_images_under_a_label_are_spread_over_those_there_are() -> None:
     assert data.images_of(2, 3).tolist() == [0, 3, 6]
     assert data.images_of(2, 100).tolist() == [0, 2, 3, 4, 6, 7]
     assert data.images_of(1, 1).tolist() == [1]
+
+
+OTHERS = DataClasses(("a", "b", "c", "d", "e"), (5, 5, 5, 5, 5))
+
+
+def propagated(num_classes: int, recorded: list[str] | None = None, **section: Any) -> LabelPlan:
+    settings = parse_settings({"method": "bn_propagation", **section})
+    return resolve_labels(settings, num_classes, OTHERS, recorded, num_before=3)
+
+
+def test_added_classes_have_labels_behind_the_others() -> None:
+    plan = propagated(5, ["a", "b", "c"], add=["e", 3])
+    assert plan.names == ("a", "b", "c", "e", "d")
+    assert dict(plan.slots) == {3: 4, 4: 3}
+    assert plan.kept == {0: 0, 1: 1, 2: 2}
+    assert plan.class_to_label == {0: 0, 1: 1, 2: 2, 4: 3, 3: 4}
+    assert plan.live == (0, 1, 2, 3, 4)
+
+
+def test_a_new_set_of_labels_keeps_what_it_names() -> None:
+    plan = propagated(3, ["a", "b", "c"], classes=["e", "c", "d"])
+    assert (plan.names, plan.names_before) == (("e", "c", "d"), ("a", "b", "c"))
+    assert dict(plan.slots) == {0: 4, 2: 3}
+    assert plan.kept == {1: 2}
+    assert dict(plan.remaining) == {1: 2}
+    moved = propagated(2, ["a", "b", "c"], classes=["e", "d"])
+    assert (moved.kept, dict(moved.remaining), moved.live) == ({}, {}, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "section", "sentence"),
+    [
+        (4, {"add": ["d", "e"]}, r"^RCAS.add: that makes 5 labels, and DATA.num_classes is 4; set it to 5"),
+        (4, {"classes": ["d", "e"]}, r"^RCAS.classes: that makes 2 labels, and DATA.num_classes is 4; set it to 2"),
+        (5, {"swap": {"a": "d"}}, r"^-ckpt: that makes 3 labels, and DATA.num_classes is 5; set it to 3"),
+        (4, {"add": ["z"]}, r"^RCAS.add: the new class 'z' has no images"),
+        (5, {"add": ["d", "d"]}, r"^RCAS.add: the same new class is named for two slots"),
+        (2, {"classes": ["d", "z"]}, r"^RCAS.classes: the new class 'z' has no images"),
+        (2, {"classes": ["a", "b"]}, r"^RCAS.classes: no class is new; .* list in RCAS.labels those that it was"),
+    ],
+)
+def test_other_labels_that_do_not_fit(num_classes: int, section: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RcasError, match=sentence):
+        propagated(num_classes, ["a", "b", "c"], **section)

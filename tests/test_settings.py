@@ -31,10 +31,9 @@ def test_plain_rcas_is_a_preset() -> None:
 def test_a_preset_gives_way_to_what_the_section_says() -> None:
     plain = parse_settings({"swap": {9: 0}})
     assert plain.label_start.how == "match"
-    assert plain.label_lr.generator > 1
-    own = parse_settings({"swap": {9: 0}, "label_start": {"how": "keep"}, "label_lr": {"steps": 7}})
-    assert own.label_start.how == "keep"
-    assert (own.label_lr.steps, own.label_lr.generator) == (7, plain.label_lr.generator)
+    assert plain.retain > 0
+    own = parse_settings({"swap": {9: 0}, "label_start": {"iterations": 7}, "retain": 0.0})
+    assert (own.label_start.how, own.label_start.iterations, own.retain) == ("match", 7, 0)
     rcas = parse_settings({"preset": "rcas", "swap": {9: 0}, "selection": {"generator_ratio": 0.3}})
     assert (rcas.selection.generator_ratio, rcas.selection.discriminator_ratio) == (0.3, 0.1)
 
@@ -42,13 +41,13 @@ def test_a_preset_gives_way_to_what_the_section_says() -> None:
 def test_fine_tune_is_plain() -> None:
     settings = parse_settings({"method": "fine_tune", "swap": {9: 0}})
     assert (settings.label_lr.generator, settings.label_lr.discriminator) == (1, 1)
-    assert settings.label_start.how == "keep"
+    assert (settings.label_start.how, settings.retain) == ("keep", 0)
 
 
 @pytest.mark.parametrize(
     ("wrong", "key", "allowed"),
     [
-        ({"foo": 1}, "RCAS.foo", "method, preset, swap, remaining"),
+        ({"foo": 1}, "RCAS.foo", "method, preset, swap, add, classes, remaining"),
         ({"selection": {"foo": 3}}, "RCAS.selection.foo", "generator_ratio, discriminator_ratio, scope"),
         ({"selection": {"generator_ratio": 1.5}}, "RCAS.selection.generator_ratio", "0 to 1"),
         ({"selection": {"discriminator_ratio": -0.1}}, "RCAS.selection.discriminator_ratio", "0 to 1"),
@@ -132,3 +131,18 @@ def test_the_reference_has_every_key_with_help() -> None:
     assert ("RCAS.importance.samples", "2048") in [row[:2] for row in rows]
     assert all(help_text for _, _, help_text in rows)
     assert len({key for key, _, _ in rows}) == len(rows)
+
+
+@pytest.mark.parametrize(
+    ("section", "sentence"),
+    [
+        ({"swap": {9: 0}, "add": ["x"]}, r"^RCAS.add: not with method class_swap, .* allowed with: bn_propagation"),
+        ({"classes": ["x"]}, r"^RCAS.classes: not with method class_swap"),
+        ({"method": "bn_propagation", "classes": ["x"], "swap": {9: 0}}, r"^RCAS.classes: it names every label"),
+        ({"method": "bn_propagation", "classes": ["x", "x"]}, r"^RCAS.classes: a class is named twice"),
+        ({"method": "bn_propagation", "add": []}, r"^RCAS.swap: this key is missing"),
+    ],
+)
+def test_other_labels_are_for_methods_that_can(section: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(RcasError, match=sentence):
+        parse_settings(section)

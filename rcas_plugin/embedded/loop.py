@@ -27,10 +27,10 @@ from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import save_snapshot
 from rcas_plugin.studiogan.checkpoints import (
-    checkpoint_files,
+    other_size,
     plain_record,
-    read_checkpoint,
     read_record,
+    read_states,
     swap_record,
     write_checkpoint,
     write_record,
@@ -50,9 +50,9 @@ def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0
             gaussian_latents(model["z_dim"]),
         )
     if ckpt_dir is not None:
-        files = checkpoint_files(ckpt_dir)
-        gan.generator.load_state_dict(read_checkpoint(files["G"])["state_dict"])
-        gan.discriminator.load_state_dict(read_checkpoint(files["D"])["state_dict"])
+        for name, state in read_states(ckpt_dir, folded=True).items():
+            if name in gan.networks:
+                gan.networks[name].load_state_dict(state)
     return gan
 
 
@@ -73,7 +73,6 @@ def train(
     """
     config = _read(cfg_file)
     images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
-    gan = load_gan(cfg_file, ckpt_dir, seed=seed)
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
     phase = settings.method if settings else "train"
     stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
@@ -86,22 +85,29 @@ def train(
             raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
-        plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"))
-        data = SwapDataset(TensorDataset(images), targets.tolist(), plan)
+        gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
+        before = other_size(states["generator"], gan.generator.state_dict(), len(live))
+        plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"), num_before=before)
+        total_steps = config["OPTIMIZATION"]["total_steps"]
+        phases[settings.method].check(settings, plan, total_steps)
+        data = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
         live = torch.tensor(plan.live)
-        method = phases[settings.method](Context(settings, plan, seed, folder, real_images=data.images_of))
-        record = swap_record(settings, plan, ckpt_dir)
+        method = phases[settings.method](Context(settings, plan, seed, total_steps, folder, real_images=data.images_of))
+        method.load(gan, states)
         save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
         method.prepare(gan)
         save_snapshot(folder, "reinit", gan, plan.live, settings.snapshot_images)
     else:
-        record = plain_record(classes.names)
-    write_record(folder, record)
+        gan = load_gan(cfg_file, ckpt_dir, seed=seed)
 
     options = config["OPTIMIZATION"]
     loop = Loop(gan, images, labels, live, options, torch.Generator().manual_seed(seed), method=method,
                 accelerated=settings is not None and settings.accelerate)  # fmt: skip
+    if settings is None or method is None or ckpt_dir is None:
+        write_record(folder, plain_record(classes.names))
+    else:
+        write_record(folder, {**swap_record(settings, plan, ckpt_dir), **method.record()})
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)
@@ -149,8 +155,7 @@ class Loop:
             (GENERATOR, gan.generator, "g_lr"),
             (DISCRIMINATOR, gan.discriminator, "d_lr"),
         ):
-            trained = [p for name, p in network.named_parameters() if method is None or method.trainable(role, name)]
-            self.optimizers[role] = torch.optim.Adam(trained, options.get(rate, 2e-4), betas, eps=1e-6)
+            self.optimizers[role] = torch.optim.Adam(network.parameters(), options.get(rate, 2e-4), betas, eps=1e-6)
         self.current = 0
         if method is not None:
             method.optimizers_built(gan, self.optimizers, lambda: self.current)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rcas_plugin.gan import Gan
+from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.label_bound import find_label_bound, scale_label_steps, warm_down
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.settings import RcasSettings
@@ -24,6 +25,7 @@ class Context:
         settings: the `RCAS` section.
         plan: which class stands behind which label.
         seed: of everything that the method draws.
+        total_steps: of the run; 0 where that is not known.
         directory: where the run keeps its files; None where nothing is to be written (or not by this process).
         log: says a line to the user.
         real_images: (label, n) -> up to n real images (n, channels, height, width) in [-1, 1] that training shows under the
@@ -33,6 +35,7 @@ class Context:
     settings: RcasSettings
     plan: LabelPlan
     seed: int = 0
+    total_steps: int = 0
     directory: Path | None = None
     log: Callable[[str], None] = print
     real_images: Callable[[int, int], Tensor] | None = None
@@ -60,29 +63,83 @@ class Batch:
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `prepare` once (or `restore`, where an interrupted run goes on), `optimizers_built`,
-    `trainable` per parameter at each change of turn, the losses at each update, `after_step` after each step, `fold` when the
-    networks are saved for good.
+    The calls come in this order: `check` before anything is built, `load` and `prepare` once (or `restore`, where an interrupted
+    run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses at each update, `after_step`
+    after each step, `fold` when the networks are to be plain ones again.
+
+    Attributes:
+        changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
+        freezes: whether `trainable` ever says no; several processes then look for parameters without a gradient.
     """
+
+    changes_labels: ClassVar[bool] = False
+    freezes: ClassVar[bool] = False
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self._optimized: list[tuple[torch.optim.Optimizer, list[list[nn.Parameter]]]] = []
+
+    @classmethod
+    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+        """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet."""
+
+    def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put the pre-trained weights into the networks.
+
+        Args:
+            gan: newly built.
+            states: `generator`, `discriminator` and, where G has a moving average, `ema` -> state dict, without adapters.
+        """
+        for name, network in gan.networks.items():
+            network.load_state_dict(states[name])
 
     def prepare(self, gan: Gan) -> None:
         """Change the networks: pre-trained weights are loaded, optimisers not yet built."""
 
-    def restore(self, gan: Gan) -> None:
-        """Rebuild what an interrupted run needs, before its checkpoint is loaded."""
+    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Rebuild what an interrupted run needs, before its checkpoint is loaded into the networks.
+
+        Args:
+            gan: newly built.
+            states: of the run's checkpoint, as in `load`.
+        """
+
+    def record(self) -> dict[str, Any]:
+        """What the method adds to the record beside the run's checkpoints."""
+        return {}
 
     def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        """Called once with the optimiser of each role, before the first step; by default the slot's parameters get their
-        own step (`RCAS.label_lr`).
+        """Called once with the optimiser of each role, before the first step.
+
+        What is not trained leaves the optimisers, and the slot's parameters get their own step (`RCAS.label_lr`).
 
         Args:
             gan: the networks.
             optimizers: by role, `generator` and `discriminator`.
             step: the step of training that goes on, from 0.
         """
+        self._optimized = [(one, [list(group["params"]) for group in one.param_groups]) for one in optimizers.values()]
+        self.choose_trained(gan)
+        self.scale_steps(gan, optimizers, step)
+
+    def choose_trained(self, gan: Gan) -> None:
+        """Leave what `trainable` says in the optimisers, and let nothing else have a gradient; again at each change of that."""
+        frozen = set()
+        for role, network in ((GENERATOR, gan.generator), (DISCRIMINATOR, gan.discriminator)):
+            for name, parameter in network.named_parameters():
+                wanted = self.trainable(role, name)
+                parameter.requires_grad_(wanted)
+                if not wanted:
+                    parameter.grad = None
+                    frozen.add(parameter)
+        for optimizer, groups in self._optimized:
+            for group, parameters in zip(optimizer.param_groups, groups, strict=True):
+                group["params"] = [parameter for parameter in parameters if parameter not in frozen]
+            for parameter in frozen & optimizer.state.keys():
+                del optimizer.state[parameter]
+
+    def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
+        """Give the slot's own parameters their own step (`RCAS.label_lr`); arguments as `optimizers_built`'s."""
         settings, slots = self.context.settings.label_lr, sorted(self.context.plan.slots)
         bound = find_label_bound(gan, self.context.plan.num_classes)
         for role, optimizer in optimizers.items():
@@ -90,7 +147,7 @@ class Method:
             if multiplier == 1:
                 continue
             own = [weight for weight in bound if weight.role == role]
-            scale_label_steps(optimizer, own, slots, functools.partial(_at, multiplier, settings.steps, step))
+            scale_label_steps(optimizer, own, slots, multiplier_at(multiplier, settings.steps, step))
             if not own:
                 self.context.log(f"label_lr: no label reaches a row or column of its own in the {role}; it has no effect there")
 
@@ -113,5 +170,6 @@ class Method:
         """Turn whatever the method added back into plain weights."""
 
 
-def _at(multiplier: float, steps: int, step: Callable[[], int]) -> float:
-    return warm_down(multiplier, steps, step())
+def multiplier_at(multiplier: float, steps: int, step: Callable[[], int]) -> Callable[[], float]:
+    """The warmed-down multiplier at the step that goes on."""
+    return lambda: warm_down(multiplier, steps, step())

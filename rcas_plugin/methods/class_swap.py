@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
+from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from rcas_plugin.accelerate import autocast
 from rcas_plugin.batch_norm import reestimate_batch_norm
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import Gan, generate
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
 from rcas_plugin.label_start import match_features, start_at_mean
+from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.registry import callbacks, losses
 from rcas_plugin.reinit import reinitialize
 from rcas_plugin.selection import Selection, Stable, select_synapses
+from rcas_plugin.settings import RcasSettings
 from rcas_plugin.snapshots import save_snapshot
+
+#: The pre-trained generator, kept beside the run's checkpoints for the `class_swap` loss of a run that goes on.
+RETAINED = "retained.safetensors"
 
 
 class ClassSwap(Method):
@@ -25,6 +37,14 @@ class ClassSwap(Method):
         super().__init__(context)
         self._gan: Gan | None = None
         self._retained: RetainLoss | None = None
+
+    @classmethod
+    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+        super().check(settings, plan, total_steps)
+        if not plan.remaining and settings.selection.against != "nothing":
+            raise RcasError("RCAS.selection.against: no label remains to select against; allowed: nothing")
+        if not plan.remaining and settings.label_start.how == "mean":
+            raise RcasError("RCAS.label_start.how: no label remains to take the mean of; allowed: keep, match")
 
     def prepare(self, gan: Gan) -> None:
         self.edit(gan)
@@ -37,6 +57,9 @@ class ClassSwap(Method):
         """Re-initialise the selected weights, and give the slot its start."""
         settings = self.context.settings
         self._keep(gan)
+        if self._retained is not None and self.context.directory is not None:
+            with atomic_path(self.context.directory / RETAINED) as temporary:
+                save_file(self._retained.before.state_dict(), temporary)
         chosen, labels = settings.selection, sorted(self.context.plan.slots)
         if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
             selection = self._select(gan, labels)
@@ -60,8 +83,17 @@ class ClassSwap(Method):
                     generator, self.context.plan.live, gan.latents, batches=settings.bn_batches, seed=self.context.seed
                 )
 
-    def restore(self, gan: Gan) -> None:
+    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         self._keep(gan)
+        folder = self.context.directory
+        if self._retained is None or folder is None:
+            return
+        try:
+            self._retained.before.load_state_dict(load_file(folder / RETAINED))
+        except (OSError, SafetensorError):
+            raise RcasError(
+                f"RCAS.retain: {folder / RETAINED} is missing or cut short, and the run cannot go on as it was; put it back"
+            ) from None
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         if self._retained is None or self._gan is None:
@@ -153,11 +185,15 @@ class RetainLoss:
     """The `class_swap` loss: keep the remaining labels' images where the pre-trained generator has them.
 
     `retain * mean |G(z, r) - G_0(z, r)|` over one latent for each fake of the batch that has a remaining label `r`; `G_0` is the
-    generator as it was loaded, before the re-initialisation. Off at `RCAS.retain: 0`.
+    generator as it was loaded, before the re-initialisation. Off at `RCAS.retain: 0`. The whole batch counts: on a quarter of it,
+    with batch norm's running statistics, the remaining classes drifted as without it (docs/results/README.md).
     """
 
     def __init__(self, gan: Gan, context: Context) -> None:
         self.before = copy.deepcopy(gan.evaluated).eval().requires_grad_(False)
+        self.accelerated = context.settings.accelerate
+        if self.accelerated:
+            self.before.to(memory_format=torch.channels_last)
         self.weight = context.settings.retain
         self.remaining = torch.tensor(sorted(context.plan.remaining))
         self.latents = gan.latents
@@ -169,6 +205,6 @@ class RetainLoss:
         if len(labels) == 0:
             return None
         z = self.latents(len(labels), self.source).to(device)
-        with torch.no_grad():
-            wanted = generate(self.before, z, labels)
+        with torch.no_grad(), autocast(device, self.accelerated):
+            wanted = generate(self.before, z, labels).float()
         return self.weight * (generate(gan.generator, z, labels) - wanted).abs().mean()

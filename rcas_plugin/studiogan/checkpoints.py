@@ -12,6 +12,7 @@ import torch
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, write_json
+from rcas_plugin.fold import fold_state
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.settings import RcasSettings
 
@@ -55,6 +56,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def read_states(folder: str | Path, *, best: bool = False, folded: bool = False) -> dict[str, dict[str, Any]]:
+    """The state dicts of a checkpoint folder: `generator`, `discriminator`, `ema` (where it has no file, G's own).
+
+    Args:
+        folder: of the checkpoint.
+        best: take the best and not the newest.
+        folded: fold what a method has put around the weights.
+    """
+    files = checkpoint_files(folder, best=best)
+    found = {"generator": files["G"], "discriminator": files["D"], "ema": files.get("G_ema", files["G"])}
+    states = {network: read_checkpoint(path)["state_dict"] for network, path in found.items()}
+    return {network: fold_state(state) for network, state in states.items()} if folded else states
+
+
 def write_checkpoint(folder: str | Path, network: str, when: str, step: int, states: Mapping[str, Any]) -> None:
     """Write one checkpoint file under upstream's name for it, whole, and only then remove the one before it."""
     start = f"model={network}-{when}-weights-step="
@@ -66,10 +81,35 @@ def write_checkpoint(folder: str | Path, network: str, when: str, step: int, sta
             path.unlink()
 
 
-def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, backbone: str) -> None:
-    """Raise `RcasError` unless a checkpoint's tensors are those of the config's network."""
+def other_size(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], size: int) -> int:
+    """What stands in a checkpoint for the config's `size`: of the first tensor that differs in one dimension of that size."""
+    for key, wanted in expected.items():
+        given = state[key].shape if key in state else wanted.shape
+        if len(given) == len(wanted.shape):
+            differing = [(a, b) for a, b in zip(given, wanted.shape, strict=True) if a != b]
+            if len(differing) == 1 and differing[0][1] == size:
+                return differing[0][0]
+    return size
+
+
+def compare(
+    state: Mapping[str, torch.Tensor],
+    expected: Mapping[str, torch.Tensor],
+    path: Path,
+    backbone: str,
+    sizes: tuple[int, int] = (0, 0),
+) -> None:
+    """Raise `RcasError` unless a checkpoint's tensors are those of the config's network.
+
+    Args:
+        state: the checkpoint's tensors.
+        expected: the network's.
+        path: of the checkpoint, for the sentence.
+        backbone: likewise.
+        sizes: a tensor may have the first in one dimension in which the network's has the second: numbers of labels.
+    """
     missing, extra = [k for k in expected if k not in state], [k for k in state if k not in expected]
-    other = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    other = [k for k in expected if k in state and not _alike(state[k].shape, expected[k].shape, sizes)]
     if not (missing or extra or other):
         return
     if missing or extra:
@@ -81,6 +121,12 @@ def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tens
         f"-ckpt: {path.name} is not of this config's {backbone} network ({what}); "
         "take the config that trained it, with its MODEL section and DATA.num_classes"
     )
+
+
+def _alike(given: Sequence[int], wanted: Sequence[int], sizes: tuple[int, int]) -> bool:
+    if len(given) != len(wanted):
+        return False
+    return [pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1]] in ([], [sizes])
 
 
 def read_record(folder: str | Path) -> dict[str, Any]:

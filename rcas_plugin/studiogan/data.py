@@ -70,7 +70,9 @@ def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:
     return DataClasses(names, tuple(counts[index] for index in range(len(names))))
 
 
-def swap_dataset(base: Any, plan: LabelPlan, classes: DataClasses, img_size: int, pre_resizer: str) -> SwapDataset:
+def swap_dataset(
+    base: Any, plan: LabelPlan, classes: DataClasses, img_size: int, pre_resizer: str, *, balance: bool = False
+) -> SwapDataset:
     """Upstream's `Dataset_` with old-class images left out and new-class images under the slot's label.
 
     Classes are matched by name where the data set has names: a validation folder may lack some of them.
@@ -79,7 +81,8 @@ def swap_dataset(base: Any, plan: LabelPlan, classes: DataClasses, img_size: int
     if names is not None and names != classes.names:
         place = {name: index for index, name in enumerate(classes.names)}
         targets = [place.get(names[target], -1) for target in targets]
-    return SwapDataset(base, targets, plan, _image_transform(base, img_size, pre_resizer) if plan.new_files else None)
+    transform = _image_transform(base, img_size, pre_resizer) if plan.new_files else None
+    return SwapDataset(base, targets, plan, transform, balance=balance)
 
 
 def _targets(base: Any) -> tuple[list[int], tuple[str, ...] | None]:

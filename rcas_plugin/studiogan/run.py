@@ -11,11 +11,21 @@ from typing import Any, Literal
 import torch
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Method
+from rcas_plugin.registry import phases
 from rcas_plugin.settings import RcasSettings, parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, plain_record, read_checkpoint, read_record, swap_record
+from rcas_plugin.studiogan.checkpoints import (
+    checkpoint_files,
+    compare,
+    other_size,
+    plain_record,
+    read_checkpoint,
+    read_record,
+    swap_record,
+)
 from rcas_plugin.studiogan.data import data_classes
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
@@ -74,7 +84,8 @@ class ActiveRun:
     def record(self) -> dict[str, Any]:
         """What is written beside the checkpoints: for a swap its settings, for any run the class of each label."""
         if self.swap is not None:
-            return swap_record(self.swap.settings, self.swap.plan, self.swap.source)
+            own = {} if self.method is None else self.method.record()
+            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.source), **own}
         if self.names is None:  # a large data set takes a while to list
             self.names = class_names(self.cfgs)
         return plain_record(self.names) if self.names else {}
@@ -101,30 +112,54 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         raise RcasError("RCAS: this config's GAN is not conditional; allowed: MODEL.g_cond_mtd cBN or cAdaIN, two labels or more")
     if RUN.ckpt_dir is None:
         raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
-    if settings.retain > 0 and RUN.distributed_data_parallel:
-        raise RcasError("RCAS.retain: not with -DDP; allowed: 0")
     record = read_record(RUN.ckpt_dir)
     resumes = record.get("swap") == settings.model_dump(mode="json")
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
     recorded = record.get("labels_before" if resumes else "labels")  # a swap's own record names the new class in the slot
-    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded)
+    method = phases[settings.method]
+    before = cfgs.DATA.num_classes
+    if method.changes_labels:
+        before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs)
+    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before)
+    method.check(settings, plan, cfgs.OPTIMIZATION.total_steps)
     unused = [label for label in range(plan.num_classes) if label not in plan.live]
     if RUN.intra_class_fid and unused:
         raise RcasError(
             f"-ifid: label {unused[0]} has no images any more, and StudioGAN asks for every label's; leave the option out"
         )
-    check_checkpoint(cfgs)
+    if mode != "swap" or not method.changes_labels:
+        check_checkpoint(cfgs)
     return SwapRun(settings, plan, classes, mode, str(Path(RUN.ckpt_dir).resolve()))
 
 
 def check_checkpoint(cfgs: Any) -> None:
     """Raise `RcasError` unless `-ckpt` names whole checkpoint files of this config's networks."""
+    _check_files(cfgs, cfgs.DATA.num_classes)
+
+
+def labels_of_checkpoint(cfgs: Any) -> int:
+    """How many labels the GAN of `-ckpt` has, which may be more or fewer than the config's; raises like `check_checkpoint`."""
+    expected = empty_networks(cfgs)["G"]
+    state = fold_state(read_checkpoint(checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)["G"])["state_dict"])
+    found = other_size(state, expected, cfgs.DATA.num_classes)
+    _check_files(cfgs, found)
+    return found
+
+
+def _check_files(cfgs: Any, labels: int) -> None:
     files = checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)
     expected = empty_networks(cfgs)
+    sizes = (labels, cfgs.DATA.num_classes)
     for network, path in files.items():
         content = read_checkpoint(path)
-        compare(content["state_dict"], expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
+        state = content["state_dict"]
+        if "RCAS" not in cfgs.super_cfgs and adapted(state):
+            raise RcasError(
+                f"-ckpt: {path.name} holds what its method has put around the weights; "
+                f"fold it first: rcas fold -ckpt {cfgs.RUN.ckpt_dir} -o OUT"
+            )
+        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone, sizes)
         if network == "D" and "run_name" not in content:
             raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
 

@@ -8,7 +8,7 @@ import hashlib
 import importlib
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ import yaml
 
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
+from rcas_plugin.fold import rebuild_adapters
 from rcas_plugin.gan import Gan, Latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import save_snapshot
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
 from rcas_plugin.studiogan.data import swap_dataset
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
@@ -46,8 +47,10 @@ def wire() -> None:
     replace("metrics.preparation.prepare_moments", "cache", _cached_apart)
     replace("metrics.preparation.prepare_real_feats", "cache", _cached_apart)
     replace("models.model.load_generator_discriminator", "method", _load_networks)
+    replace("models.model.prepare_parallel_training", "frozen", _parallel)
     replace("utils.ckpt.load_StudioGAN_ckpts", "start", _load_checkpoint)
     replace("utils.log.make_run_name", "name", _run_name)
+    replace("utils.misc.calculate_all_sn", "adapters", _calculate_all_sn)
     replace("utils.misc.toggle_grad", "trainable", _toggle_grad)
     replace("utils.sample.generate_images", "seen", _generate_images)
     replace("utils.sample.sample_y", "live", _sample_y)
@@ -194,8 +197,10 @@ def _dataset(original: Any) -> Any:
         base = original(*args, **kwargs)
         if RUN.swap is None:
             return base
-        data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer)
-        if RUN.data is None:  # the training data come first
+        trains = RUN.data is None  # the training data come first
+        data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer,
+                            balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance)  # fmt: skip
+        if trains:
             RUN.data = data
         return data
 
@@ -249,28 +254,30 @@ def _load_networks(original: Any) -> Any:
     def load_generator_discriminator(*args: Any, **kwargs: Any) -> Any:
         networks = original(*args, **kwargs)
         swap = RUN.swap
-        if swap is None or swap.mode == "evaluate":
+        if swap is None:
             return networks
         cfgs, logger = RUN.cfgs, kwargs.get("logger")
-        gan = RUN.gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
+        gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
+        if swap.mode == "evaluate":
+            rebuild_adapters(gan, read_states(swap.source, best=cfgs.RUN.load_best))
+            return networks
+        RUN.gan = gan
         context = Context(
             settings=swap.settings,
             plan=swap.plan,
             seed=cfgs.RUN.seed,
-            directory=_own_folder(cfgs) if logger is not None and swap.starts else None,
+            total_steps=cfgs.OPTIMIZATION.total_steps,
+            directory=_folder(cfgs, swap, logger),
             log=logger.info if logger is not None else lambda line: None,
             real_images=RUN.data.images_of if RUN.data is not None else None,
         )
         RUN.method = phases[swap.settings.method](context)
         if not swap.starts:
-            RUN.method.restore(gan)
+            RUN.method.restore(gan, read_states(swap.source, best=cfgs.RUN.load_best))
+            RUN.step = _step_of(swap.source, cfgs.RUN.load_best)
             _accelerate(gan, swap)
             return networks
-        files = checkpoint_files(swap.source, best=cfgs.RUN.load_best)
-        gan.generator.load_state_dict(read_checkpoint(files["G"])["state_dict"])
-        gan.discriminator.load_state_dict(read_checkpoint(files["D"])["state_dict"])
-        if gan.ema is not None:
-            gan.ema.load_state_dict(read_checkpoint(files.get("G_ema", files["G"]))["state_dict"])
+        RUN.method.load(gan, read_states(swap.source, best=cfgs.RUN.load_best, folded=True))
         count, own = swap.settings.snapshot_images, context.directory
         if own is not None:
             save_snapshot(own, "before", gan, swap.plan.live, count)
@@ -282,6 +289,34 @@ def _load_networks(original: Any) -> Any:
         return networks
 
     return load_generator_discriminator
+
+
+def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:
+    """Where the run keeps its files: one process writes them at the start, every process reads them when the run goes on."""
+    if not swap.starts:
+        return Path(swap.source)
+    return _own_folder(cfgs) if logger is not None else None
+
+
+def _step_of(folder: str, best: bool) -> int:
+    return int(read_checkpoint(checkpoint_files(folder, best=best)["D"])["step"])
+
+
+def _parallel(original: Any) -> Any:
+    """DDP waits for the gradient of every parameter, and a method that freezes some leaves them without one."""
+
+    @functools.wraps(original)
+    def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
+        model: Any = importlib.import_module("models.model")
+        ddp = model.DDP
+        if RUN.method is not None and RUN.method.freezes:
+            model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
+        try:
+            return original(*args, **kwargs)
+        finally:
+            model.DDP = ddp
+
+    return prepare_parallel_training
 
 
 def _accelerate(gan: Gan, swap: SwapRun) -> None:
@@ -354,6 +389,32 @@ def _run_name(original: Any) -> Any:
         return name
 
     return make_run_name
+
+
+class _PlainNames:
+    """A network whose adapted weights go by the names of the plain ones, for whoever reads names."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        for name, parameter in self._network.named_parameters():
+            path, adapted, rest = name.partition(".parametrizations.")
+            if not adapted:
+                yield name, parameter
+            elif rest.endswith(".original"):
+                yield f"{path}.{rest.removesuffix('.original')}", parameter
+
+
+def _calculate_all_sn(original: Any) -> Any:
+    @functools.wraps(original)
+    def calculate_all_sn(model: Any, prefix: str) -> Any:
+        return original(_PlainNames(model), prefix)
+
+    return calculate_all_sn
 
 
 def _toggle_grad(original: Any) -> Any:

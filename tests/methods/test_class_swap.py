@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from rcas_plugin import Batch, Context, Selection
+from rcas_plugin import Batch, Context, RcasError, Selection
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.labels import LabelPlan
@@ -68,9 +68,30 @@ def test_the_retain_loss_is_the_mean_distance_on_remaining_labels(pair: Any) -> 
     assert method.generator_loss(Batch(0, torch.zeros(1, 3, 32, 32), torch.tensor([3]))) is None
 
 
-def test_there_is_no_retain_loss_by_default(pair: Any) -> None:
+def test_the_pretrained_generator_is_kept_for_a_run_that_goes_on(pair: Any, tmp_path: Path) -> None:
+    pretrained, fresh = copy.deepcopy(pair[0]), copy.deepcopy(pair)
+    ClassSwap(context(tmp_path, label_start={"how": "keep"})).prepare(Gan(*pair, None, gaussian_latents(6)))
+    with torch.no_grad():
+        for parameter in fresh[0].parameters():
+            parameter.normal_()
+    gan = Gan(*fresh, None, gaussian_latents(6))
+    method = ClassSwap(context(tmp_path))
+    method.restore(gan, {})
+    gan.generator.eval()
+    loss = method.generator_loss(Batch(0, torch.zeros(3, 3, 32, 32), torch.tensor([1, 2, 1])))
+    z = gaussian_latents(6)(3, torch.Generator().manual_seed(1))
+    kept = torch.tensor([1, 2, 1])
+    by_hand = 10 * (gan.generator(z, kept) - pretrained.eval()(z, kept)).abs().mean()
+    torch.testing.assert_close(loss, by_hand)
+    (tmp_path / "retained.safetensors").write_bytes(b"cut short")
+    with pytest.raises(RcasError, match=r"retained.safetensors is missing or cut short"):
+        ClassSwap(context(tmp_path)).restore(gan, {})
+
+
+def test_there_is_no_retain_loss_where_it_is_off(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
-    method = ClassSwap(context())
+    method = ClassSwap(context(tmp_path, retain=0.0))
+    assert not list(tmp_path.iterdir())
     method.prepare(gan)
     assert method.generator_loss(Batch(0, torch.zeros(1, 3, 32, 32), torch.tensor([1]))) is None
 

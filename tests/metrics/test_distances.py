@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from rcas_plugin.metrics.distances import frechet_distance
+from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
 
 
 def test_equals_the_formula() -> None:
@@ -24,3 +26,18 @@ def test_equals_the_formula() -> None:
 def test_is_nothing_between_equals() -> None:
     same = torch.randn(40, 4, generator=torch.Generator().manual_seed(1))
     assert frechet_distance(same, same) == pytest.approx(0, abs=1e-8)
+
+
+def test_the_kernel_distance_is_the_formula_by_hand() -> None:
+    source = torch.Generator().manual_seed(0)
+    real, fake = (torch.randn(n, 3, generator=source, dtype=torch.float64) for n in (5, 4))
+
+    def mean_kernel(a: torch.Tensor, b: torch.Tensor, scale: float) -> float:
+        pairs = [(p, q) for p in a.tolist() for q in b.tolist()]
+        return sum(math.exp(-sum((x - y) ** 2 for x, y in zip(p, q, strict=True)) / (2 * scale)) for p, q in pairs) / len(pairs)
+
+    squares = [sum((x - y) ** 2 for x, y in zip(p, q, strict=True)) for p in real.tolist() for q in real.tolist()]
+    for scaled, scale in ((False, 1.0), (True, sum(squares) / len(squares))):
+        by_hand = mean_kernel(real, real, scale) + mean_kernel(fake, fake, scale) - 2 * mean_kernel(real, fake, scale)
+        assert kernel_distance(real.float(), fake.float(), scaled=scaled) == pytest.approx(math.sqrt(by_hand), rel=1e-5)
+    assert kernel_distance(real, real) == 0

@@ -58,8 +58,8 @@ def files(root: Path) -> set[str]:
 def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     made: dict[str, tuple[list[Any], str]] = {}
     out, room = tmp_path / "out", tmp_path / "room"
-    out.mkdir()
-    room.mkdir()
+    for folder in (out, room):
+        folder.mkdir()
 
     def case(
         name: str,
@@ -76,7 +76,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
         given = [*TRAIN, *options, "-cfg", str(config), "-data", str(data), "-save", str(out / name)]
         made[name] = ([*given, *(["-ckpt", str(ckpt)] if ckpt else [])], sentence)
 
-    truncated, foreign, empty = room / "truncated", room / "foreign", room / "empty"
+    truncated, foreign, empty = (room / name for name in ("truncated", "foreign", "empty"))
     shutil.copytree(trained.checkpoint, truncated)
     generator = next(truncated.glob("model=G-current*"))
     generator.write_bytes(generator.read_bytes()[:1000])
@@ -118,7 +118,15 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     case("upstream-key", "has a key that StudioGAN does not know", sections={"MODEL": {"no_such_key": 1}})
     case("no-config", "cannot be read", cfg=room / "nowhere.yaml")
     case("ifid", "-ifid: label 2 has no images any more", remaining=["a"], options=("-ifid",))
-    case("retain-ddp", "RCAS.retain: not with -DDP", retain=1.0, options=("-DDP",))
+    propagation: dict[str, tuple[str, dict[str, Any]]] = {
+        "stages": ("RCAS.stages: bn 3 and ft 3 do not make up OPTIMIZATION.total_steps 4", {"stages": {"bn": 3, "ft": 3}}),
+        "labels-to-add": ("RCAS.add: that makes 4 labels, and DATA.num_classes is 3; set it to 4", {"swap": {}, "add": ["d"]}),
+        "classes-and-swap": ("RCAS.classes: it names every label; leave out RCAS.swap", {"classes": ["a", "d", "c"]}),
+        "nothing-new": ("RCAS.classes: no class is new", {"swap": {}, "classes": ["a", "b", "c"]}),
+        "not-for-class-swap": ("RCAS.add: not with method class_swap", {"method": "class_swap", "add": ["d"]}),
+    }
+    for name, (sentence, section) in propagation.items():
+        case(name, sentence, **{"method": "bn_propagation", **section})
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
 
     before = files(tmp_path) | files(trained.root)

@@ -1,0 +1,71 @@
+"""Fold what a method has put around weights back into plain ones: in a network, or in the file of a checkpoint."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from rcas_plugin.gan import Gan
+from rcas_plugin.registry import adapters
+
+_BETWEEN, _TABLE, _FIRST = ".parametrizations.", ".original", ".0."
+
+
+def fold_network(network: nn.Module) -> None:
+    """Replace every parametrized weight by its value, in place."""
+    for layer in list(network.modules()):
+        if parametrize.is_parametrized(layer):
+            for tensor in list(layer.parametrizations):  # type: ignore[arg-type]  # a ModuleDict
+                parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
+
+
+def adapted(state: Mapping[str, Any]) -> dict[str, str]:
+    """The weights of a state dict that a method's adapter computes: name of the weight -> name of the adapter."""
+    found = {}
+    for key in state:
+        path, between, rest = key.partition(_BETWEEN)
+        if between and rest.endswith(_TABLE):
+            tensor = rest.removesuffix(_TABLE)
+            found[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
+    return found
+
+
+def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any]]:
+    """The tensor that an adapted weight is computed from, and the adapter's part of the state dict."""
+    path, _, tensor = name.rpartition(".")
+    start = f"{path}{_BETWEEN}{tensor}"
+    inner = start + _FIRST
+    parts = {key.removeprefix(inner): value for key, value in state.items() if key.startswith(inner)}
+    return state[start + _TABLE], parts
+
+
+def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the adapters of a checkpoint into newly built networks, which it can then be loaded into.
+
+    Args:
+        gan: the networks.
+        states: `generator`, `discriminator`, `ema` -> state dict; those without adapters leave their network as it is.
+    """
+    for network_name, network in gan.networks.items():
+        for name, adapter in adapted(states[network_name]).items():
+            table, parts = parts_of(states[network_name], name)
+            path, _, tensor = name.rpartition(".")
+            layer, old = network.get_submodule(path), network.get_parameter(name)
+            setattr(layer, tensor, nn.Parameter(table.to(old.device, old.dtype)))
+            made = adapters[adapter].rebuild(parts).to(old.device, old.dtype)
+            parametrize.register_parametrization(layer, tensor, made, unsafe=True)
+
+
+@torch.no_grad()
+def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict with every adapted weight folded into a plain one; without any, a copy."""
+    names = adapted(state)
+    plain = {key: value for key, value in state.items() if _BETWEEN not in key}
+    for name, adapter in names.items():
+        table, parts = parts_of(state, name)
+        plain[name] = adapters[adapter].rebuild(parts).to(table.dtype)(table).contiguous()
+    return plain

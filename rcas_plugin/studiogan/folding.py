@@ -1,0 +1,86 @@
+"""`rcas fold`: one plain StudioGAN checkpoint from a run whose method has put something around the weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import write_json
+from rcas_plugin.fold import adapted, fold_state
+from rcas_plugin.report.propagation import draw_similarity, similarity_scores
+from rcas_plugin.studiogan.checkpoints import (
+    checkpoint_files,
+    plain_record,
+    read_checkpoint,
+    read_record,
+    write_checkpoint,
+    write_record,
+)
+
+
+def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
+    """Fold the newest and the best checkpoint of a run into plain ones that any StudioGAN loads; the run is only read.
+
+    What is folded is exact: the same tensors that the run's networks compute. The optimisers start anew. Beside the checkpoint
+    lie `similarity.png` and `similarity.json`: which pre-trained class each new one borrows from.
+
+    Args:
+        source: the run's checkpoint folder.
+        out: a folder of its own.
+
+    Returns:
+        The names of the files written.
+
+    Raises:
+        RcasError: there is nothing to fold, or `out` is the run itself.
+    """
+    source, out = Path(source), Path(out)
+    if out.resolve() == source.resolve():
+        raise RcasError(f"-o: {out} is the run itself, which goes on from its own parameters; name another folder")
+    current = {network: read_checkpoint(path) for network, path in checkpoint_files(source).items()}
+    if not any(adapted(content["state_dict"]) for content in current.values()):
+        raise RcasError(f"-ckpt: {source} holds plain weights alone; there is nothing to fold, use it as it is")
+    record = read_record(source)
+    for when in ("current", "best"):
+        try:
+            files = checkpoint_files(source, best=when == "best")
+        except RcasError:  # a run that was interrupted before its first save as best
+            continue
+        for network, path in files.items():
+            content = read_checkpoint(path)
+            step = int(path.stem.partition("step=")[2])
+            write_checkpoint(out, network, when, step, _plain(content, record, network, out))
+    names = record.get("labels") or []
+    if names:
+        write_record(out, {**plain_record(names), "folded_from": str(source.resolve())})
+    _write_similarity(out, current["G"]["state_dict"], record)
+    return sorted(path.name for path in out.iterdir())
+
+
+def _plain(content: dict[str, Any], record: dict[str, Any], network: str, out: Path) -> dict[str, Any]:
+    plain = {**content, "state_dict": fold_state(content["state_dict"])}
+    role = {"G": "generator", "D": "discriminator"}.get(network)
+    if content.get("optimizer") and role is not None:
+        count = (record.get("plain_parameters") or {}).get(role)
+        if count is None:
+            raise RcasError(
+                f"-ckpt: the record rcas.json does not say how many parameters {network} has; run a step of the run again"
+            )
+        first, *_ = content["optimizer"]["param_groups"]
+        plain["optimizer"] = {"state": {}, "param_groups": [{**first, "params": list(range(count))}]}
+    if "best_fid_ckpt" in plain:
+        plain["best_fid_ckpt"] = str(out)
+    return plain
+
+
+def _write_similarity(out: Path, state: dict[str, Any], record: dict[str, Any]) -> None:
+    scores = similarity_scores(state)
+    if not scores:
+        return
+    rows, columns = next(iter(scores.values())).shape
+    before = record.get("labels_before") or [str(label) for label in range(columns)]
+    new = list((record.get("slots") or {}).values()) or [str(row) for row in range(rows)]
+    draw_similarity(out / "similarity.png", state, before, new)
+    layers = {name: [[round(float(score), 4) for score in row] for row in values] for name, values in scores.items()}
+    write_json(out / "similarity.json", {"new": new, "before": before, "scores": layers})

@@ -1,0 +1,232 @@
+"""BN propagation on the embedded networks: its stages, its parameters, other numbers of labels."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+
+from rcas_plugin import Batch, Context, RcasError
+from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.gan import Gan, gaussian_latents, sample_images
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.methods.bn_propagation import BnPropagation, stages_of
+from rcas_plugin.propagation import propagations, table_of
+from rcas_plugin.settings import parse_settings
+
+CLASSES = DataClasses(tuple("abcdefg"), (5,) * 7)
+OPTIONS = {"batch_size": 4, "beta1": 0.0}
+
+
+def method_for(num_classes: int, total_steps: int = 4, **section: Any) -> BnPropagation:
+    how = {"method": "bn_propagation", "labels": list("abcd"), "label_start": {"how": "mean"}}
+    settings = parse_settings({**how, **section})
+    plan = resolve_labels(settings, num_classes, CLASSES, num_before=4)
+    lines: list[str] = []
+    context = Context(
+        settings, plan, 1, total_steps, log=lines.append, real_images=lambda label, n: torch.rand(n, 3, 32, 32) - 0.5
+    )
+    method = BnPropagation(context)
+    method.lines = lines  # type: ignore[attr-defined]
+    return method
+
+
+def loaded(pair: Any, method: BnPropagation, *, ema: bool = False) -> Gan:
+    """Networks of the plan's labels with the shared pair's weights in them."""
+    count = method.context.plan.num_classes
+    gan = Gan(Generator(6, count, 1), Discriminator(count, 2), None, gaussian_latents(6))
+    if ema:
+        gan.ema = copy.deepcopy(gan.generator)
+    states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": pair[0].state_dict()}
+    method.load(gan, states)
+    return gan
+
+
+def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items() if isinstance(value, torch.Tensor)}
+
+
+def run(gan: Gan, method: BnPropagation, steps: int, start: int = 0) -> Loop:
+    images, live = torch.rand(20, 3, 32, 32) * 2 - 1, torch.tensor(method.context.plan.live)
+    loop = Loop(gan, images, live[torch.arange(20) % len(live)], live, OPTIONS, torch.Generator().manual_seed(0), method=method)
+    for step in range(start, start + steps):
+        loop.step(step)
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("section", "count", "old_of"),
+    [
+        ({"swap": {"b": "e"}}, 4, {0: 0, 2: 2, 3: 3}),
+        ({"add": ["e", "f"]}, 6, {0: 0, 1: 1, 2: 2, 3: 3}),
+        ({"swap": {"b": "e"}, "add": ["g"]}, 5, {0: 0, 2: 2, 3: 3}),
+        ({"classes": ["d", "e", "a"]}, 3, {0: 3, 2: 0}),
+        ({"classes": ["e", "f", "g"]}, 3, {}),
+    ],
+    ids=["swap", "add", "both", "fewer", "others"],
+)
+def test_labels_that_stay_keep_their_images(pair: Any, section: dict[str, Any], count: int, old_of: dict[int, int]) -> None:
+    method = method_for(count, **section)
+    gan = loaded(pair, method, ema=True)
+    method.prepare(gan)
+    for label, old in old_of.items():
+        now = sample_images(gan.evaluated, torch.tensor([label]), gan.latents)
+        before = sample_images(pair[0], torch.tensor([old]), gan.latents)
+        torch.testing.assert_close(now, before, rtol=0, atol=1e-6)
+    new = sorted(method.context.plan.slots)
+    assert new == [label for label in range(count) if label not in old_of]
+    for row, label in enumerate(new):
+        for name, made in propagations(gan.generator).items():
+            column = gan.generator.get_submodule(name.rpartition(".")[0]).weight[:, label]  # type: ignore[index]
+            mean = pair[0].get_parameter(name).mean(1)
+            torch.testing.assert_close(column, mean, rtol=0, atol=1e-6)
+            assert made.residual[row].abs().sum() == 0
+
+
+def test_parameters_grow_linearly_with_the_new_classes(pair: Any) -> None:
+    counts = []
+    for new in (1, 2, 3):
+        method = method_for(4 + new, add=list("efg")[:new])
+        gan = loaded(pair, method)
+        method.prepare(gan)
+        own = [*propagations(gan.generator).values(), *propagations(gan.discriminator).values()]
+        counts.append(sum(one.scores.numel() + one.residual.numel() for one in own))
+        channels, features = 4, 4  # 12 weights of 4 channels in G, an embedding of 4 features in D
+        assert counts[-1] == new * (12 * (4 + channels) + (4 + features))
+        assert f"{counts[0]:,} parameters a new class, {counts[-1]:,} for {new}" in method.lines[0]  # type: ignore[attr-defined]
+    assert counts == [counts[0], 2 * counts[0], 3 * counts[0]]
+
+
+def test_each_stage_changes_what_it_trains_and_nothing_else(pair: Any) -> None:
+    method = method_for(4, swap={"b": "e"}, stages={"bn": 2, "ft": 2}, propagation={"l1": 0.1, "l2": 0.1})
+    gan = loaded(pair, method)
+    method.prepare(gan)
+    own = propagations(gan.generator)
+    scores = {name for name, value in gan.generator.named_parameters() if any(value is one.scores for one in own.values())}
+    residuals = {name for name, value in gan.generator.named_parameters() if any(value is one.residual for one in own.values())}
+    tables = {name for name, value in gan.generator.named_parameters() if any(value is table_of(gan.generator, of) for of in own)}
+    assert [len(names) for names in (scores, residuals, tables)] == [12, 12, 12]
+
+    start, judge = tensors(gan.generator), tensors(gan.discriminator)
+    loop = run(gan, method, 2)
+    between = tensors(gan.generator)
+    changed = {name for name in start if not torch.equal(start[name], between[name])}
+    assert changed == scores | residuals | tables, "bit for bit nothing else, batch norm's statistics included"
+    moved = {name for name, value in tensors(gan.discriminator).items() if not torch.equal(value, judge[name])}
+    assert set(dict(gan.discriminator.named_parameters())) <= moved, "D trains as usual"
+
+    # the stage has changed after the second step; every gradient is switched on, as upstream does at each step
+    gan.generator.requires_grad_(True)
+    method.choose_trained(gan)
+    trained = {id(parameter) for group in loop.optimizers["generator"].param_groups for parameter in group["params"]}
+    for name, parameter in gan.generator.named_parameters():
+        frozen = name in scores | tables
+        assert parameter.requires_grad is not frozen
+        assert (id(parameter) in trained) is not frozen
+    loop.step(2)
+    loop.step(3)
+    after = tensors(gan.generator)
+    same = {name for name in after if torch.equal(after[name], between[name])}
+    assert same == scores | tables
+    embedding = gan.discriminator.embedding.parametrizations.weight_orig  # type: ignore[union-attr]
+    assert embedding.original.grad is None  # type: ignore[union-attr]
+    assert any("stage ft begins after 2 steps" in line for line in method.lines)  # type: ignore[attr-defined]
+
+
+def test_the_penalty_is_the_formula_by_hand(pair: Any) -> None:
+    method = method_for(4, swap={"b": "e", "c": "f"}, propagation={"l1": 0.5, "l2": 2.0})
+    gan = loaded(pair, method)
+    own = list(propagations(gan.generator).values())
+    for one in own:
+        torch.nn.init.normal_(one.scores)
+        torch.nn.init.normal_(one.residual)
+    found = method.generator_loss(Batch(0, torch.zeros(1), torch.zeros(1)))
+    assert found is not None
+    scores = [abs(value) for one in own for value in one.scores.double().flatten().tolist()]
+    residuals = [value**2 for one in own for value in one.residual.double().flatten().tolist()]
+    by_hand = 0.5 * sum(scores) / len(scores) + 2.0 * sum(residuals) / len(residuals)
+    assert float(found.detach()) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_a_swap_starts_from_the_old_class_and_is_matched_to_the_new_one(pair: Any) -> None:
+    method = method_for(4, swap={"b": "e"}, label_start={"how": "match", "iterations": 3, "batch_size": 4, "images": 6})
+    gan = loaded(pair, method, ema=True)
+    labels = torch.arange(4)
+    before = sample_images(pair[0], labels, gan.latents)
+    torch.testing.assert_close(sample_images(gan.evaluated, labels, gan.latents), before, rtol=0, atol=1e-6)
+    method.prepare(gan)
+    after = sample_images(gan.evaluated, labels, gan.latents)
+    assert (after[1] - before[1]).abs().max() > 1e-3
+    torch.testing.assert_close(after[[0, 2, 3]], before[[0, 2, 3]], rtol=0, atol=1e-6)
+    torch.testing.assert_close(sample_images(gan.generator, labels, gan.latents), after, rtol=0, atol=1e-6)
+    assert "in 3 updates" in method.lines[0]  # type: ignore[attr-defined]
+
+
+def test_it_goes_on_from_its_checkpoint_in_the_stage_of_its_step(pair: Any) -> None:
+    first = method_for(5, add=["e"], stages={"bn": 2, "ft": 2})
+    gan = loaded(pair, first)
+    first.prepare(gan)
+    loop = run(gan, first, 3)
+    second = method_for(5, add=["e"], stages={"bn": 2, "ft": 2})
+    other = Gan(Generator(6, 5, 1), Discriminator(5, 2), None, gaussian_latents(6))
+    second.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
+    for name, network in other.networks.items():
+        network.load_state_dict(gan.networks[name].state_dict())
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "generator": torch.optim.Adam(other.generator.parameters()),
+        "discriminator": torch.optim.Adam(other.discriminator.parameters()),
+    }
+    second.optimizers_built(other, optimizers, lambda: 3)
+    for role, optimizer in optimizers.items():
+        optimizer.load_state_dict(loop.optimizers[role].state_dict())  # refuses other groups
+    assert not second.trainable("generator", next(iter(second._own["generator"].scores)))
+    assert second.record() == first.record()
+    assert second.record()["plain_parameters"]["generator"] == len(list(pair[0].parameters()))
+
+
+def test_labels_that_the_slots_scores_step_further(pair: Any) -> None:
+    steps = []
+    for factor in (1.0, 5.0):
+        method = method_for(4, swap={"b": "e"}, label_lr={"generator": factor, "steps": 1000}, stages={"bn": 4})
+        gan = loaded(copy.deepcopy(pair), method)
+        method.prepare(gan)
+        before = tensors(gan.generator)
+        torch.manual_seed(3)
+        run(gan, method, 1)
+        name = next(iter(method._own["generator"].scores))
+        steps.append((gan.generator.get_parameter(name).detach() - before[name]).abs().max())
+    assert float(steps[1]) == pytest.approx(5 * float(steps[0]), rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"),
+    [({}, (3, 7)), ({"bn": 4}, (4, 6)), ({"ft": 10}, (0, 10)), ({"bn": 10}, (10, 0)), ({"bn": 2, "ft": 8}, (2, 8))],
+)
+def test_the_stages_make_up_the_run(stages: dict[str, int], expected: tuple[int, int]) -> None:
+    assert stages_of(parse_settings({"swap": {0: 1}, "method": "bn_propagation", "stages": stages}), 10) == expected
+
+
+@pytest.mark.parametrize("stages", [{"bn": 4, "ft": 4}, {"bn": 11}, {"ft": 11}])
+def test_stages_that_do_not(stages: dict[str, int]) -> None:
+    settings = parse_settings({"swap": {0: 1}, "method": "bn_propagation", "stages": stages})
+    plan = LabelPlan(2, {0: 1}, {}, ("b",), ("a",))
+    with pytest.raises(RcasError, match=r"^RCAS.stages: bn -?\d+ and ft -?\d+ do not make up OPTIMIZATION.total_steps 10"):
+        BnPropagation.check(settings, plan, 10)
+
+
+def test_a_generator_without_a_row_a_label(odd_pair: Any) -> None:
+    class Blind(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = odd_pair[0]
+
+        def forward(self, z: torch.Tensor, label: torch.Tensor, eval: bool = False) -> torch.Tensor:
+            return self.inner(z, torch.zeros_like(label))  # type: ignore[no-any-return]
+
+    settings = parse_settings({"swap": {0: "d"}, "method": "bn_propagation"})
+    plan = LabelPlan(3, {0: 3}, {1: 1}, ("d", "b", "c"), ("a", "b", "c"))
+    with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation finds no row or column a label"):
+        BnPropagation(Context(settings, plan)).prepare(Gan(Blind(), odd_pair[1], None, gaussian_latents(5)))

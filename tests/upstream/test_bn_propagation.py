@@ -1,0 +1,193 @@
+"""BN propagation on upstream's own backbones and through the real main.py, from the swap to a folded checkpoint."""
+
+from __future__ import annotations
+
+import copy
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from rcas_plugin import Context, RcasError
+from rcas_plugin.batch_norm import reestimate_batch_norm
+from rcas_plugin.fold import adapted, fold_state
+from rcas_plugin.gan import Gan, sample_images
+from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.methods.bn_propagation import BnPropagation
+from rcas_plugin.propagation import propagations
+from rcas_plugin.settings import parse_settings
+from rcas_plugin.snapshots import load_snapshot, moments
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.networks import load_gan
+
+from .conftest import TRAIN, Trained, run_main, write_config, write_images
+from .test_backbones import BACKBONES, narrow_stylegan
+from .test_label_bound import EXPECTED
+
+
+def build(studiogan: Path, folder: Path, name: str, classes: int) -> Gan:
+    torch.manual_seed(0)
+    gan = load_gan(studiogan, write_config(folder / f"{name}-{classes}.yaml", classes=classes, **BACKBONES[name]), None)
+    for module in gan.generator.modules():  # StyleGAN draws noise in each forward pass
+        if hasattr(module, "use_noise"):
+            module.use_noise = False
+    return gan
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_other_labels_on_every_backbone(
+    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three labels become five; the third class goes, the others stay; what is folded loads in upstream's plain networks."""
+    if name == "stylegan2":
+        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
+    before, gan, plain = (build(studiogan, tmp_path, name, classes) for classes in (3, 5, 5))
+    reestimate_batch_norm(before.generator, [0, 1, 2], before.latents, batches=5)
+    gan.ema = copy.deepcopy(gan.generator)
+    section = {"method": "bn_propagation", "classes": list("bdaef"), "labels": list("abc"), "label_start": {"how": "mean"}}
+    settings = parse_settings(section)
+    plan = resolve_labels(settings, 5, DataClasses(tuple("abcdef"), (4,) * 6), num_before=3)
+    method = BnPropagation(Context(settings, plan, total_steps=4, log=lambda line: None))
+    states = {"generator": before.generator.state_dict(), "discriminator": before.discriminator.state_dict()}
+    states["ema"] = states["generator"]
+    if name == "resnet-multi-hinge":  # a row a label and one for fakes: no new one can be told apart
+        with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation cannot give linear1\.\w+ of the discriminator"):
+            method.load(gan, states)
+        return
+    method.load(gan, states)
+    method.prepare(gan)
+    counts = tuple(len(propagations(network)) for network in (gan.generator, gan.discriminator))
+    auxiliary = 1 if name == "resnet-ac" else 0  # an auxiliary classifier has a row a label too
+    assert counts == (EXPECTED[name][0], EXPECTED[name][1] + auxiliary)
+    labels = torch.tensor([1, 0])
+    kept = sample_images(gan.evaluated, torch.tensor([0, 2]), gan.latents)
+    torch.testing.assert_close(kept, sample_images(before.generator, labels, gan.latents), rtol=0, atol=1e-5)
+
+    for one in propagations(gan.generator).values():
+        torch.nn.init.normal_(one.scores)
+        torch.nn.init.normal_(one.residual, std=0.1)
+    every = torch.arange(5)
+    images = sample_images(gan.generator, every, gan.latents)
+    plain.generator.load_state_dict(fold_state(gan.generator.state_dict()))
+    plain.discriminator.load_state_dict(fold_state(gan.discriminator.state_dict()))
+    torch.testing.assert_close(sample_images(plain.generator, every, gan.latents), images, rtol=0, atol=1e-5)
+    for network in (gan, plain):
+        network.discriminator.eval()
+    with torch.no_grad():
+        shown, same = images[:4], torch.arange(4)  # StyleGAN's minibatch statistics take groups of four
+        logits = [one.discriminator(shown, same)["adv_output"] for one in (gan, plain)]
+    torch.testing.assert_close(logits[1], logits[0], rtol=1e-5, atol=1e-5)
+
+
+def rcas(*options: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "rcas_plugin.cli", *map(str, options)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert not ok or ended.returncode == 0, ended.stderr[-3000:]
+    return ended
+
+
+@pytest.mark.slow
+def test_from_the_swap_to_a_folded_checkpoint(trained: Trained, tmp_path: Path) -> None:
+    ema = {"MODEL": {"apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0}}
+    section = {"method": "bn_propagation", "preset": None, "swap": {"b": "d"}, "add": ["e"],
+               "label_start": {"iterations": 2, "batch_size": 4}}  # fmt: skip
+    data = write_images(tmp_path / "data", "abcde")
+    options = {"-data": data, "-save": tmp_path}
+    given = [part for pair in options.items() for part in pair]
+
+    def config(name: str, steps: int, bn: int) -> Path:
+        sections = {**ema, "DATA": {"num_classes": 4}}
+        return trained.swap_config(tmp_path / f"{name}.yaml", steps=steps, sections=sections, **section, stages={"bn": bn})
+
+    first = config("first", 6, 4)
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", first, *given, "-ckpt", trained.checkpoint)
+    assert "label 1: d, new (6 images)" in ended.stdout
+    assert "label 3: e, new (6 images)" in ended.stdout
+    said = ended.stdout + ended.stderr
+    assert "parameters a new class" in said
+    assert "stage bn 4 steps, stage ft 2 steps" in said
+    assert "stage ft begins after 4 steps" in said
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert list(moments(run)) == [0, 2, 4, 6]
+    state = read_checkpoint(checkpoint_files(run)["G"])["state_dict"]
+    assert len(adapted(state)) == 12
+    record = read_record(run)
+    assert (record["labels_before"], record["labels"]) == (["a", "b", "c"], ["a", "d", "c", "e"])
+
+    # it is evaluated as it is, with its own config
+    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", first, *given, "-ckpt", run)
+
+    # a config without the section names the cure
+    plain = write_config(tmp_path / "plain.yaml", classes=4, **ema)
+    look = [part for pair in {**options, "-save": tmp_path / "look"}.items() for part in pair]
+    refused = run_main(trained.studiogan, "-metrics", "none", "-v", "-cfg", plain, *look, "-ckpt", run, ok=False)
+    assert refused.returncode == 2
+    assert f"fold it first: rcas fold -ckpt {run} -o OUT" in refused.stdout + refused.stderr
+
+    out = tmp_path / "folded"
+    told = rcas("fold", "-ckpt", run, "-o", out)
+    assert "any StudioGAN loads it" in told.stdout
+    folded = read_checkpoint(checkpoint_files(out)["G"])["state_dict"]
+    assert not adapted(folded)
+    assert folded["blocks.0.0.bn1.gain.weight"].shape[1] == 4
+    similarity = json.loads((out / "similarity.json").read_text())
+    assert (similarity["new"], similarity["before"]) == (["d", "e"], ["a", "b", "c"])
+    assert len(similarity["scores"]) == 12
+    assert (out / "similarity.png").stat().st_size > 5000
+
+    # upstream's own files and a config without the section: pictures, and training that goes on
+    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", plain, *look, "-ckpt", out)
+    longer = write_config(tmp_path / "longer.yaml", classes=4, steps=8, **ema)
+    look[look.index("-data") + 1] = write_images(tmp_path / "four", "acde")
+    run_main(trained.studiogan, *TRAIN, "-cfg", longer, *look, "-ckpt", out)
+    assert read_checkpoint(checkpoint_files(out)["D"])["step"] == 8
+
+    again = rcas("fold", "-ckpt", out, "-o", tmp_path / "again", ok=False)
+    assert again.returncode == 2
+    assert "there is nothing to fold" in again.stderr
+    itself = rcas("fold", "-ckpt", run, "-o", run, ok=False)
+    assert "is the run itself" in itself.stderr
+
+
+@pytest.mark.slow
+def test_an_interrupted_run_goes_on_in_its_stage(trained: Trained, tmp_path: Path) -> None:
+    """Two steps of stage bn, then two more and stage ft, equal to the run that was not interrupted in what is frozen."""
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=4, method="bn_propagation", preset=None,
+                                 label_start={"how": "mean"}, stages={"bn": 2})  # fmt: skip
+    options = ("-cfg", config, "-data", trained.new_data, "-save", tmp_path)
+    stopped = trained.swap_config(tmp_path / "stopped.yaml", steps=2, method="bn_propagation", preset=None,
+                                  label_start={"how": "mean"}, stages={"bn": 2})  # fmt: skip
+    run_main(trained.studiogan, *TRAIN, "-cfg", stopped, *options[2:], "-ckpt", trained.checkpoint)
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    between = read_checkpoint(checkpoint_files(run)["G"])["state_dict"]
+    source = read_checkpoint(checkpoint_files(trained.checkpoint)["G"])["state_dict"]
+    frozen = [name for name in source if name in between]
+    assert len(frozen) > 10
+    assert all(torch.equal(between[name], source[name]) for name in frozen), "stage bn changes nothing that was there"
+    assert torch.equal(load_snapshot(run, "before")[1], load_snapshot(run, "reinit")[1])
+
+    ended = run_main(trained.studiogan, *TRAIN, *options, "-ckpt", run)
+    assert "goes on in" in ended.stdout
+    content = read_checkpoint(checkpoint_files(run)["G"])
+    after = content["state_dict"]
+    for name, value in after.items():
+        if name.endswith((".scores", ".original")):
+            assert torch.equal(value, between[name]), f"stage ft leaves {name} untouched"
+    assert any(not torch.equal(after[name], source[name]) for name in frozen)
+    trained_by_ft = len(content["optimizer"]["param_groups"][0]["params"])
+    assert trained_by_ft == sum(name.endswith((".residual", ".weight", ".bias")) for name in after)
+
+
+@pytest.mark.slow
+def test_two_processes(trained: Trained, tmp_path: Path) -> None:
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=4, method="bn_propagation", preset=None,
+                                 label_start={"how": "mean"}, stages={"bn": 2})  # fmt: skip
+    run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
+             "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4
