@@ -118,3 +118,4 @@ def test_few_images_are_drawn_by_the_seed(bench: ModuleType) -> None:
     assert torch.equal(images, again)
     assert not torch.equal(images, other)
     assert len(bench.training_data(swap, plan, 0, 0)[1]) == 90
+    assert torch.bincount(labels[bench.balanced(labels, plan)]).tolist() == [10] * 8 + [9], "3 images, each shown three times"

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from rcas_plugin import RcasError
-from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
+from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels, times_shown
 from rcas_plugin.settings import parse_settings
 
 
@@ -179,3 +179,15 @@ def test_a_new_set_of_labels_keeps_what_it_names() -> None:
 def test_other_labels_that_do_not_fit(num_classes: int, section: dict[str, Any], sentence: str) -> None:
     with pytest.raises(RcasError, match=sentence):
         propagated(num_classes, ["a", "b", "c"], **section)
+
+
+def test_a_new_class_of_few_images_is_drawn_as_often_as_the_others() -> None:
+    assert times_shown({0: 60, 1: 40, 2: 10, 3: 49}, {2, 3}) == {0: 1, 1: 1, 2: 5, 3: 1}
+    assert times_shown({0: 7, 1: 21}, {0, 1}) == {0: 2, 1: 1}, "where no label remains, the new ones are held to their own mean"
+    plan = LabelPlan(3, {2: 2}, {0: 0, 1: 1}, ("a", "b", "new"), ("a", "b", "c"))
+    targets = [0, 0, 0, 0, 1, 1, 1, 1, 2]
+    data = SwapDataset(NoImages(closed=False), targets, plan, balance=True)
+    assert data.labels == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
+    assert data.items[8:] == [8, 8, 8, 8]
+    assert len(data.images_of(2, 10)) == 1, "each image once"
+    assert SwapDataset(NoImages(closed=True), targets, plan).labels.count(2) == 1

@@ -130,13 +130,13 @@ class BnPropagation(Method):
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
-        """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, added labels)."""
+        """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, other labels)."""
         new = sorted(self.context.plan.slots)
         for network in gan.networks.values():
             for name, propagation in propagations(network).items():
                 scores = propagation.scores
                 for row, label in enumerate(new):
-                    if how == "mean" or label >= propagation.rows:
+                    if how == "mean" or label >= propagation.rows or self.context.settings.classes is not None:
                         scores[row] = 1 / propagation.rows
                     else:
                         scores[row] = 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rcas_plugin.fold import fold_state
 from rcas_plugin.gan import Gan
 from rcas_plugin.studiogan.activation import activate
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint
@@ -39,7 +40,7 @@ def load_gan(studiogan: Path, cfg_file: str | Path, ckpt_dir: str | Path | None,
         for network, module in pairs:
             if module is not None:
                 path = files.get(network, files["G"])
-                state = read_checkpoint(path)["state_dict"]
+                state = fold_state(read_checkpoint(path)["state_dict"])
                 compare(state, module.state_dict(), path, cfgs.MODEL.backbone)
                 module.load_state_dict(state)
     return gan

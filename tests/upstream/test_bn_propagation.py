@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -91,67 +92,104 @@ def rcas(*options: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
     return ended
 
 
+EMA = {"MODEL": {"apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0}}
+
+
+@dataclass(frozen=True)
+class Propagated:
+    """A run of both stages: b becomes d, and e is added; its data, configs with the section and without, and what it said."""
+
+    root: Path
+    data: Path
+    config: Path
+    plain: Path
+    run: Path
+    said: str
+
+
+@pytest.fixture(scope="module")
+def propagated(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Propagated:
+    root = tmp_path_factory.mktemp("propagated")
+    data = write_images(root / "data", "abcde")
+    config = trained.swap_config(
+        root / "swap.yaml", steps=6, sections={**EMA, "DATA": {"num_classes": 4}}, method="bn_propagation", preset=None,
+        add=["e"], label_start={"iterations": 2, "batch_size": 4}, stages={"bn": 4},
+    )  # fmt: skip
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", data, "-save", root, "-ckpt", trained.checkpoint)
+    (run,) = (root / "checkpoints").iterdir()
+    plain = write_config(root / "plain.yaml", classes=4, steps=8, **EMA)
+    return Propagated(root, data, config, plain, run, ended.stdout + ended.stderr)
+
+
 @pytest.mark.slow
-def test_from_the_swap_to_a_folded_checkpoint(trained: Trained, tmp_path: Path) -> None:
-    ema = {"MODEL": {"apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0}}
-    section = {"method": "bn_propagation", "preset": None, "swap": {"b": "d"}, "add": ["e"],
-               "label_start": {"iterations": 2, "batch_size": 4}}  # fmt: skip
-    data = write_images(tmp_path / "data", "abcde")
-    options = {"-data": data, "-save": tmp_path}
-    given = [part for pair in options.items() for part in pair]
-
-    def config(name: str, steps: int, bn: int) -> Path:
-        sections = {**ema, "DATA": {"num_classes": 4}}
-        return trained.swap_config(tmp_path / f"{name}.yaml", steps=steps, sections=sections, **section, stages={"bn": bn})
-
-    first = config("first", 6, 4)
-    ended = run_main(trained.studiogan, *TRAIN, "-cfg", first, *given, "-ckpt", trained.checkpoint)
-    assert "label 1: d, new (6 images)" in ended.stdout
-    assert "label 3: e, new (6 images)" in ended.stdout
-    said = ended.stdout + ended.stderr
-    assert "parameters a new class" in said
-    assert "stage bn 4 steps, stage ft 2 steps" in said
-    assert "stage ft begins after 4 steps" in said
-    (run,) = (tmp_path / "checkpoints").iterdir()
-    assert list(moments(run)) == [0, 2, 4, 6]
-    state = read_checkpoint(checkpoint_files(run)["G"])["state_dict"]
-    assert len(adapted(state)) == 12
-    record = read_record(run)
+def test_both_stages_of_a_run(propagated: Propagated) -> None:
+    for sentence in (
+        "label 1: d, new (6 images)", "label 3: e, new (6 images)", "parameters a new class",
+        "stage bn 4 steps, stage ft 2 steps", "stage ft begins after 4 steps",
+    ):  # fmt: skip
+        assert sentence in propagated.said
+    assert list(moments(propagated.run)) == [0, 2, 4, 6]
+    assert len(adapted(read_checkpoint(checkpoint_files(propagated.run)["G"])["state_dict"])) == 12
+    record = read_record(propagated.run)
     assert (record["labels_before"], record["labels"]) == (["a", "b", "c"], ["a", "d", "c", "e"])
 
-    # it is evaluated as it is, with its own config
-    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", first, *given, "-ckpt", run)
 
-    # a config without the section names the cure
-    plain = write_config(tmp_path / "plain.yaml", classes=4, **ema)
-    look = [part for pair in {**options, "-save": tmp_path / "look"}.items() for part in pair]
-    refused = run_main(trained.studiogan, "-metrics", "none", "-v", "-cfg", plain, *look, "-ckpt", run, ok=False)
+@pytest.mark.slow
+def test_it_is_evaluated_as_it_is_and_a_config_without_the_section_names_the_cure(
+    propagated: Propagated, trained: Trained, tmp_path: Path
+) -> None:
+    options = (
+        "-metrics",
+        "none",
+        "-v",
+        "--num_workers",
+        "0",
+        "-data",
+        propagated.data,
+        "-save",
+        tmp_path,
+        "-ckpt",
+        propagated.run,
+    )
+    run_main(trained.studiogan, *options, "-cfg", propagated.config)
+    refused = run_main(trained.studiogan, *options, "-cfg", propagated.plain, ok=False)
     assert refused.returncode == 2
-    assert f"fold it first: rcas fold -ckpt {run} -o OUT" in refused.stdout + refused.stderr
+    assert f"fold it first: rcas fold -ckpt {propagated.run} -o OUT" in refused.stdout + refused.stderr
 
+
+@pytest.mark.slow
+def test_a_folded_checkpoint_is_any_studiogans(
+    propagated: Propagated, trained: Trained, upstream: Callable[[str], Any], tmp_path: Path
+) -> None:
     out = tmp_path / "folded"
-    told = rcas("fold", "-ckpt", run, "-o", out)
+    told = rcas("fold", "-ckpt", propagated.run, "-o", out)
     assert "any StudioGAN loads it" in told.stdout
     folded = read_checkpoint(checkpoint_files(out)["G"])["state_dict"]
     assert not adapted(folded)
     assert folded["blocks.0.0.bn1.gain.weight"].shape[1] == 4
     similarity = json.loads((out / "similarity.json").read_text())
-    assert (similarity["new"], similarity["before"]) == (["d", "e"], ["a", "b", "c"])
-    assert len(similarity["scores"]) == 12
+    assert (similarity["new"], similarity["before"], len(similarity["scores"])) == (["d", "e"], ["a", "b", "c"], 12)
     assert (out / "similarity.png").stat().st_size > 5000
 
+    # the images that the run itself made with its scores at its last step; a snapshot holds 256 grey levels
+    images, labels = load_snapshot(propagated.run, "step=6")
+    gan = load_gan(trained.studiogan, propagated.plain, out)
+    assert labels.unique().tolist() == [0, 1, 2, 3]
+    torch.testing.assert_close(sample_images(gan.evaluated, labels, gan.latents, seed=0), images, rtol=0, atol=0.5 / 127.5 + 1e-5)
+
     # upstream's own files and a config without the section: pictures, and training that goes on
-    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", plain, *look, "-ckpt", out)
-    longer = write_config(tmp_path / "longer.yaml", classes=4, steps=8, **ema)
-    look[look.index("-data") + 1] = write_images(tmp_path / "four", "acde")
-    run_main(trained.studiogan, *TRAIN, "-cfg", longer, *look, "-ckpt", out)
+    options = ("-cfg", propagated.plain, "-data", write_images(tmp_path / "four", "acde"), "-save", tmp_path, "-ckpt", out)
+    run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", *options)
+    run_main(trained.studiogan, *TRAIN, *options)
     assert read_checkpoint(checkpoint_files(out)["D"])["step"] == 8
 
-    again = rcas("fold", "-ckpt", out, "-o", tmp_path / "again", ok=False)
-    assert again.returncode == 2
-    assert "there is nothing to fold" in again.stderr
-    itself = rcas("fold", "-ckpt", run, "-o", run, ok=False)
-    assert "is the run itself" in itself.stderr
+    for source, target, sentence in (
+        (out, tmp_path / "again", "there is nothing to fold"),
+        (propagated.run, propagated.run, "is the run itself"),
+    ):
+        refused = rcas("fold", "-ckpt", source, "-o", target, ok=False)
+        assert refused.returncode == 2
+        assert sentence in refused.stderr
 
 
 @pytest.mark.slow

@@ -95,7 +95,7 @@ def test_hdf5_several_slots_another_folder_and_the_retain_loss(trained: Trained,
                      "-ckpt", trained.checkpoint)  # fmt: skip
     (run,) = (tmp_path / "checkpoints").iterdir()
     assert "label 0: x, new (3 images)" in ended.stdout
-    assert "Train dataset size: 12" in ended.stdout
+    assert "Train dataset size: 18" in ended.stdout, "3 images of x and 3 of y, each shown twice, beside 6 of b"
     assert read_record(run)["labels"] == ["x", "b", "y"]
     assert "G_ema" in checkpoint_files(run)
     assert list(trained.data.glob("toy_32*_train.hdf5"))
