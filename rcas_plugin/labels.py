@@ -44,6 +44,7 @@ class LabelPlan:
         names: the name of the class behind each of the K labels, after the swap.
         names_before: the names behind the labels of the pre-trained GAN; as many, unless a method changes their number.
         new_files: label -> the image files of a new class from a folder of its own.
+        counts: live label -> its images; empty where that is not known.
         guessed: True where folder order was taken for label order with nothing to confirm it.
     """
 
@@ -53,6 +54,7 @@ class LabelPlan:
     names: tuple[str, ...]
     names_before: tuple[str, ...]
     new_files: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    counts: Mapping[int, int] = field(default_factory=dict)
     guessed: bool = False
 
     @property
@@ -139,7 +141,9 @@ def resolve_labels(
     for label, ref in slots.items():
         index = slot_index[label]
         after[label] = str(ref) if index is None else classes.names[index]
-    return LabelPlan(num_classes, slot_index, remaining, tuple(after), names_before, new_files, guessed)
+    counts = {label: len(new_files[label]) if index is None else classes.counts[index] for label, index in slot_index.items()}
+    counts.update({label: classes.counts[index] for label, index in remaining.items()})
+    return LabelPlan(num_classes, slot_index, remaining, tuple(after), names_before, new_files, counts, guessed)
 
 
 def _new_class_names(settings: RcasSettings, classes: DataClasses) -> set[str]:

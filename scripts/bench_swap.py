@@ -236,8 +236,10 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     data = swap.data
     wanted = {"swap": dict(zip(swap.slots, swap.new, strict=True)), "accelerate": True, "snapshot_images": 0}
     settings = parse_settings({**wanted, **section})
-    counts = tuple(torch.bincount(data.classes, minlength=len(data.names)).tolist())
-    plan = resolve_labels(settings, len(swap.names), DataClasses(data.names, counts), swap.names)
+    counts = torch.bincount(data.classes, minlength=len(data.names)).tolist()
+    if few:
+        counts = [few if name in swap.new else count for name, count in zip(data.names, counts, strict=True)]
+    plan = resolve_labels(settings, len(swap.names), DataClasses(data.names, tuple(counts)), swap.names)
     images, labels = training_data(swap, plan, few, seed)
     torch.manual_seed(seed)
     method = phases[settings.method](
@@ -351,9 +353,10 @@ def compare(args: argparse.Namespace, part: str) -> dict[str, Any]:
             rows = {key: row for key, row in read_rows(args, part, name, few).items() if key in baselines}
             if not rows:
                 continue
-            # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear
+            # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear;
+            # preparation counts as steps of fine_tune, which are the shortest
             step = float(np.median([row["step_s"] for row in rows.values()]))
-            shift = float(np.median([row["prepare_s"] for row in rows.values()])) / step
+            shift = float(np.median([row["prepare_s"] for row in rows.values()])) / float(plain_step)
             figures: dict[str, list[float]] = {}
             for (pair, seed), row in rows.items():
                 of_pair = [baseline for (other, _), baseline in baselines.items() if other == pair]

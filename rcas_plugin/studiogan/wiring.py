@@ -130,14 +130,13 @@ def _check_canvas(cfgs: Any) -> None:
 
 
 def _say_plan(run: Any) -> None:
-    plan, counts = run.plan, run.classes.counts
+    plan = run.plan
     lines = []
     for label in range(plan.num_classes):
         if label in plan.slots:
-            images = len(plan.new_files[label]) if label in plan.new_files else counts[plan.slots[label]]
-            lines.append(f"  label {label}: {plan.names[label]}, new ({images} images)")
+            lines.append(f"  label {label}: {plan.names[label]}, new ({plan.counts[label]} images)")
         elif label in plan.remaining:
-            lines.append(f"  label {label}: {plan.names[label]} ({counts[plan.remaining[label]]} images)")
+            lines.append(f"  label {label}: {plan.names[label]} ({plan.counts[label]} images)")
         else:
             lines.append(f"  label {label}: not used any more")
     what = {"swap": "starts from", "resume": "goes on in", "evaluate": "is evaluated in"}[run.mode]

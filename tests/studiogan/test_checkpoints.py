@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rcas_plugin import RcasError
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint, read_record, write_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, other_size, read_checkpoint, read_record, write_record
 
 
 def test_files_by_network(tmp_path: Path) -> None:
@@ -50,3 +50,16 @@ def test_records(tmp_path: Path) -> None:
     (tmp_path / "rcas.json").write_text("{")
     with pytest.raises(RcasError, match="cannot be read; delete it"):
         read_record(tmp_path)
+
+
+def test_other_numbers_of_labels_are_told_from_other_networks() -> None:
+    def state(labels: int, width: int) -> dict[str, torch.Tensor]:
+        return {"conv": torch.zeros(width, 3, 1, 1), "gain": torch.zeros(width, labels), "head": torch.zeros(labels)}
+
+    assert other_size(state(5, 4), state(3, 4), 3) == 5
+    assert other_size(state(3, 4), state(3, 4), 3) == 3
+    compare(state(5, 4), state(3, 4), Path("x.pth"), "resnet", (5, 3))
+    with pytest.raises(RcasError, match=r"its gain is \(4, 5\), not \(4, 3\)"):
+        compare(state(5, 4), state(3, 4), Path("x.pth"), "resnet")
+    with pytest.raises(RcasError, match="its conv is"):
+        compare(state(5, 8), state(3, 4), Path("x.pth"), "resnet", (5, 3))

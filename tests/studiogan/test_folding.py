@@ -1,0 +1,76 @@
+"""rcas fold on the checkpoint of an embedded run: files, optimisers, the record, what it refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from rcas_plugin import RcasError
+from rcas_plugin.cli import main
+from rcas_plugin.embedded import loop as embedded
+from rcas_plugin.fold import adapted
+from rcas_plugin.gan import sample_images
+from rcas_plugin.snapshots import load_snapshot
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record, write_record
+from rcas_plugin.studiogan.folding import fold_checkpoint
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """Labels a, b, pre-trained for a step; then b becomes c and d is added, in one step of each stage."""
+    for index, name in enumerate("abcd"):
+        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("L", (32, 32), 50 * index + number).save(tmp_path / "data" / "train" / name / f"{number}.png")
+    config: dict[str, Any] = {
+        "DATA": {"name": "toy", "img_size": 32, "num_classes": 2},
+        "MODEL": {"z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
+        "OPTIMIZATION": {"batch_size": 4, "total_steps": 1},
+    }
+    (tmp_path / "pretrain.yaml").write_text(yaml.safe_dump(config))
+    old = tmp_path / "old" / "train"
+    old.mkdir(parents=True)
+    for name in "ab":
+        (old / name).symlink_to(tmp_path / "data" / "train" / name)
+    pretrained = embedded.train(tmp_path / "pretrain.yaml", tmp_path / "old", tmp_path / "out", progress=False)
+    config["DATA"]["num_classes"], config["OPTIMIZATION"]["total_steps"] = 3, 2
+    config["RCAS"] = {"method": "bn_propagation", "swap": {"b": "c"}, "add": ["d"], "stages": {"bn": 1},
+                      "label_start": {"how": "mean"}, "snapshot_images": 2}  # fmt: skip
+    (tmp_path / "swap.yaml").write_text(yaml.safe_dump(config))
+    return embedded.train(tmp_path / "swap.yaml", tmp_path / "data", tmp_path / "out", pretrained, progress=False)
+
+
+def test_a_plain_checkpoint_with_the_same_images(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()}
+    out = tmp_path / "folded"
+    assert main(["fold", "-ckpt", str(run), "-o", str(out)]) == 0
+    assert "similarity.png" in capsys.readouterr().out
+    assert {path.name: path.read_bytes() for path in run.iterdir() if path.is_file()} == before, "the run is only read"
+    for best in (False, True):
+        for network, path in checkpoint_files(out, best=best).items():
+            content = read_checkpoint(path)
+            assert not adapted(content["state_dict"])
+            assert content["optimizer"]["state"] == {}
+            plain = embedded.load_gan(tmp_path / "swap.yaml", None).networks["generator" if network == "G" else "discriminator"]
+            torch.optim.Adam(plain.parameters()).load_state_dict(content["optimizer"])  # refuses other numbers of parameters
+    assert read_record(out)["labels"] == ["a", "c", "d"]
+    assert read_record(out)["folded_from"] == str(run)
+    images, labels = load_snapshot(run, "step=2")
+    gan = embedded.load_gan(tmp_path / "swap.yaml", out)
+    torch.testing.assert_close(sample_images(gan.generator, labels, gan.latents), images, rtol=0, atol=0.5 / 127.5 + 1e-5)
+
+
+def test_what_cannot_be_folded(run: Path, tmp_path: Path) -> None:
+    fold_checkpoint(run, tmp_path / "folded")
+    with pytest.raises(RcasError, match="there is nothing to fold"):
+        fold_checkpoint(tmp_path / "folded", tmp_path / "again")
+    with pytest.raises(RcasError, match="is the run itself"):
+        fold_checkpoint(run, run)
+    write_record(run, {})
+    with pytest.raises(RcasError, match="does not say how many parameters"):
+        fold_checkpoint(run, tmp_path / "no_record")
