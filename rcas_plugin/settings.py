@@ -91,7 +91,11 @@ class LabelLrSettings(Section):
 class StagesSettings(Section):
     """For bn_propagation: its two stages; together they are the run (`rcas_plugin.methods.bn_propagation`)."""
 
-    bn: int | None = Field(None, ge=0, description="steps that train scores, residuals and tables alone; a third if empty")
+    bn: int | None = Field(
+        None,
+        ge=0,
+        description="steps that train scores, residuals and tables alone; a third if empty, all for a class of under 100 images",
+    )
     ft: int | None = Field(None, ge=0, description="steps that then train all but scores and tables; the rest if empty")
 
 

@@ -56,7 +56,7 @@ class BnPropagation(Method):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.stages = stages_of(context.settings, context.total_steps)
+        self.stages = stages_of(context.settings, context.plan, context.total_steps)
         self._stage = "bn" if self.stages[0] else "ft"
         self._gan: Gan | None = None
         self._plain_parameters: dict[str, int] = {}
@@ -64,7 +64,7 @@ class BnPropagation(Method):
 
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
-        stages_of(settings, total_steps)
+        stages_of(settings, plan, total_steps)
 
     # putting it in -------------------------------------------------------------------------------------------------------
 
@@ -243,15 +243,21 @@ class BnPropagation(Method):
             fold_network(network)
 
 
-def stages_of(settings: RcasSettings, total_steps: int) -> tuple[int, int]:
-    """Steps of the two stages, checked against the run's.
+#: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few
+#: undoes what the scores have learned (docs/results/README.md).
+FEW = 100
+
+
+def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
+    """Steps of the two stages: as the section says, or a third and the rest, or `FEW` images: stage bn alone.
 
     Raises:
         RcasError: they do not make up the run.
     """
     bn, ft = settings.stages.bn, settings.stages.ft
+    few = min((plan.counts.get(label, FEW) for label in plan.slots), default=FEW) < FEW
     if bn is None:
-        bn = total_steps // 3 if ft is None else total_steps - ft
+        bn = total_steps - ft if ft is not None else total_steps if few else total_steps // 3
     if ft is None:
         ft = total_steps - bn
     if bn < 0 or ft < 0 or bn + ft != total_steps:

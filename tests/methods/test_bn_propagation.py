@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from rcas_plugin.methods.bn_propagation import BnPropagation, stages_of
 from rcas_plugin.propagation import propagations, table_of
 from rcas_plugin.settings import parse_settings
 
-CLASSES = DataClasses(tuple("abcdefg"), (5,) * 7)
+CLASSES = DataClasses(tuple("abcdefg"), (500,) * 7)
 OPTIONS = {"batch_size": 4, "beta1": 0.0}
 
 
@@ -206,7 +207,12 @@ def test_labels_that_the_slots_scores_step_further(pair: Any) -> None:
     [({}, (3, 7)), ({"bn": 4}, (4, 6)), ({"ft": 10}, (0, 10)), ({"bn": 10}, (10, 0)), ({"bn": 2, "ft": 8}, (2, 8))],
 )
 def test_the_stages_make_up_the_run(stages: dict[str, int], expected: tuple[int, int]) -> None:
-    assert stages_of(parse_settings({"swap": {0: 1}, "method": "bn_propagation", "stages": stages}), 10) == expected
+    settings = parse_settings({"swap": {0: 1}, "method": "bn_propagation", "stages": stages})
+    plan = LabelPlan(2, {0: 1}, {}, ("b",), ("a",))
+    assert stages_of(settings, plan, 10) == expected
+    few = stages_of(settings, dataclasses.replace(plan, counts={0: 99}), 10)
+    assert few == (expected if stages else (10, 0)), "so few images are not fine-tuned on, where the section does not ask for it"
+    assert stages_of(settings, dataclasses.replace(plan, counts={0: 100}), 10) == expected
 
 
 @pytest.mark.parametrize("stages", [{"bn": 4, "ft": 4}, {"bn": 11}, {"ft": 11}])
