@@ -136,7 +136,7 @@ class RcasSettings(Section):
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     stages: StagesSettings = Field(default_factory=StagesSettings)
     propagation: PropagationSettings = Field(default_factory=PropagationSettings)
-    retain: float = Field(0.0, ge=0, description="weight of the `class_swap` loss: L1 to the pre-trained G on remaining labels")
+    retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
     accelerate: bool = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
     snapshot_images: int = Field(16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none")
 

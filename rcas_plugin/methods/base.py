@@ -14,6 +14,8 @@ from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.label_bound import find_label_bound, scale_label_steps, warm_down
 from rcas_plugin.labels import LabelPlan
+from rcas_plugin.registry import losses
+from rcas_plugin.retain import RetainLoss
 from rcas_plugin.settings import RcasSettings
 
 
@@ -77,6 +79,8 @@ class Method:
 
     def __init__(self, context: Context) -> None:
         self.context = context
+        self.gan: Gan | None = None
+        self._retained: RetainLoss | None = None
         self._optimized: list[tuple[torch.optim.Optimizer, list[list[nn.Parameter]]]] = []
 
     @classmethod
@@ -92,17 +96,39 @@ class Method:
         """
         for name, network in gan.networks.items():
             network.load_state_dict(states[name])
+        self.keep(gan)
+
+    def keep(self, gan: Gan) -> None:
+        """Remember the networks, and the generator as it is for the `class_swap` loss; once, before anything is edited."""
+        if self.gan is gan:
+            return
+        self.gan, self._retained = gan, self._retain(gan)
+        if self._retained is not None and self.context.directory is not None:
+            self._retained.save(self.context.directory)
+
+    def _retain(self, gan: Gan) -> RetainLoss | None:
+        settings, plan = self.context.settings, self.context.plan
+        if not settings.retain or not plan.remaining:
+            return None
+        made: RetainLoss = losses["class_swap"](
+            gan, plan, weight=settings.retain, seed=self.context.seed, accelerated=settings.accelerate
+        )
+        return made
 
     def prepare(self, gan: Gan) -> None:
         """Change the networks: pre-trained weights are loaded, optimisers not yet built."""
+        self.keep(gan)
 
     def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Rebuild what an interrupted run needs, before its checkpoint is loaded into the networks.
 
         Args:
             gan: newly built.
-            states: of the run's checkpoint, as in `load`.
+            states: of the run's checkpoint, as in `load`, adapters and all.
         """
+        self.gan, self._retained = gan, self._retain(gan)
+        if self._retained is not None and self.context.directory is not None:
+            self._retained.load(self.context.directory)
 
     def record(self) -> dict[str, Any]:
         """What the method adds to the record beside the run's checkpoints."""
@@ -156,8 +182,10 @@ class Method:
         return True
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
-        """A term added to the generator's loss."""
-        return None
+        """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""
+        if self._retained is None or self.gan is None:
+            return None
+        return self._retained(self.gan, batch.fake_labels)
 
     def discriminator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the discriminator's loss."""

@@ -58,7 +58,6 @@ class BnPropagation(Method):
         super().__init__(context)
         self.stages = stages_of(context.settings, context.plan, context.total_steps)
         self._stage = "bn" if self.stages[0] else "ft"
-        self._gan: Gan | None = None
         self._plain_parameters: dict[str, int] = {}
         self._own: dict[str, OwnNames] = {}
 
@@ -93,11 +92,11 @@ class BnPropagation(Method):
             for (of, name), dim in places.items():
                 if of == role:
                     propagate(network, name, given[name], order, dim)
-        self._keep(gan)
         self._start(gan, "keep")
+        self.keep(gan)
 
     def prepare(self, gan: Gan) -> None:
-        if self._gan is not gan:
+        if self.gan is not gan:
             self.load(gan, {name: network.state_dict() for name, network in gan.networks.items()})
         settings = self.context.settings.label_start
         own = propagations(gan.generator)
@@ -106,6 +105,7 @@ class BnPropagation(Method):
         self._start(gan, settings.how)
         if settings.how == "match":
             self._match(gan)
+        self._find_own(gan)
         judged = propagations(gan.discriminator)
         numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in (*own.values(), *judged.values()))
         new = len(self.context.plan.slots)
@@ -117,15 +117,15 @@ class BnPropagation(Method):
         self._hold_statistics(gan.generator)
 
     def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        super().restore(gan, states)
         rebuild_adapters(gan, states)
-        self._keep(gan)
+        self._find_own(gan)
         self._hold_statistics(gan.generator)
 
     def record(self) -> dict[str, Any]:
         return {"plain_parameters": self._plain_parameters}
 
-    def _keep(self, gan: Gan) -> None:
-        self._gan = gan
+    def _find_own(self, gan: Gan) -> None:
         self._own = {role: OwnNames.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
 
     @torch.no_grad()
@@ -222,20 +222,22 @@ class BnPropagation(Method):
         return role == DISCRIMINATOR or name in own.scores or name in own.residuals or name in own.tables
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
-        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G."""
-        assert self._gan is not None
-        settings, own = self.context.settings.propagation, list(propagations(self._gan.generator).values())
+        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; and the base's term."""
+        assert self.gan is not None
+        retained = super().generator_loss(batch)
+        settings, own = self.context.settings.propagation, list(propagations(self.gan.generator).values())
         if not settings.l1 and not settings.l2:
-            return None
+            return retained
         scores = torch.cat([one.scores.flatten() for one in own])
         residuals = torch.cat([one.residual.flatten() for one in own])
-        return settings.l1 * scores.abs().mean() + settings.l2 * residuals.square().mean()
+        penalty = settings.l1 * scores.abs().mean() + settings.l2 * residuals.square().mean()
+        return penalty if retained is None else penalty + retained
 
     def after_step(self, step: int) -> None:
         stage = self.stage_at(step + 1)
-        if stage != self._stage and self._gan is not None:
+        if stage != self._stage and self.gan is not None:
             self._stage = stage
-            self.choose_trained(self._gan)
+            self.choose_trained(self.gan)
             self.context.log(f"bn_propagation: stage ft begins after {step + 1} steps")
 
     def fold(self, gan: Gan) -> None:

@@ -2,41 +2,22 @@
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
-
-from rcas_plugin.accelerate import autocast
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import atomic_path
-from rcas_plugin.gan import Gan, generate
+from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
 from rcas_plugin.label_start import match_features, start_at_mean
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.methods.base import Batch, Context, Method
-from rcas_plugin.registry import callbacks, losses
+from rcas_plugin.methods.base import Method
+from rcas_plugin.registry import callbacks
 from rcas_plugin.reinit import reinitialize
 from rcas_plugin.selection import Selection, Stable, select_synapses
 from rcas_plugin.settings import RcasSettings
 from rcas_plugin.snapshots import save_snapshot
 
-#: The pre-trained generator, kept beside the run's checkpoints for the `class_swap` loss of a run that goes on.
-RETAINED = "retained.safetensors"
-
 
 class ClassSwap(Method):
     """Importance -> selection -> re-initialisation -> the slot's start -> batch norm's statistics; training is upstream's."""
-
-    def __init__(self, context: Context) -> None:
-        super().__init__(context)
-        self._gan: Gan | None = None
-        self._retained: RetainLoss | None = None
 
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
@@ -56,10 +37,7 @@ class ClassSwap(Method):
     def edit(self, gan: Gan) -> None:
         """Re-initialise the selected weights, and give the slot its start."""
         settings = self.context.settings
-        self._keep(gan)
-        if self._retained is not None and self.context.directory is not None:
-            with atomic_path(self.context.directory / RETAINED) as temporary:
-                save_file(self._retained.before.state_dict(), temporary)
+        self.keep(gan)
         chosen, labels = settings.selection, sorted(self.context.plan.slots)
         if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
             selection = self._select(gan, labels)
@@ -82,23 +60,6 @@ class ClassSwap(Method):
                 reestimate_batch_norm(
                     generator, self.context.plan.live, gan.latents, batches=settings.bn_batches, seed=self.context.seed
                 )
-
-    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
-        self._keep(gan)
-        folder = self.context.directory
-        if self._retained is None or folder is None:
-            return
-        try:
-            self._retained.before.load_state_dict(load_file(folder / RETAINED))
-        except (OSError, SafetensorError):
-            raise RcasError(
-                f"RCAS.retain: {folder / RETAINED} is missing or cut short, and the run cannot go on as it was; put it back"
-            ) from None
-
-    def generator_loss(self, batch: Batch) -> Tensor | None:
-        if self._retained is None or self._gan is None:
-            return None
-        return self._retained(self._gan, batch)
 
     def _select(self, gan: Gan, labels: list[int]) -> Selection:
         chosen = self.context.settings.selection
@@ -174,37 +135,3 @@ class ClassSwap(Method):
                 )
             else:
                 self.context.log("class_swap: no label has columns of its own in this generator; label_start has no effect")
-
-    def _keep(self, gan: Gan) -> None:
-        self._gan = gan
-        if self.context.settings.retain > 0:
-            self._retained = losses["class_swap"](gan, self.context)
-
-
-class RetainLoss:
-    """The `class_swap` loss: keep the remaining labels' images where the pre-trained generator has them.
-
-    `retain * mean |G(z, r) - G_0(z, r)|` over one latent for each fake of the batch that has a remaining label `r`; `G_0` is the
-    generator as it was loaded, before the re-initialisation. Off at `RCAS.retain: 0`. The whole batch counts: on a quarter of it,
-    with batch norm's running statistics, the remaining classes drifted as without it (docs/results/README.md).
-    """
-
-    def __init__(self, gan: Gan, context: Context) -> None:
-        self.before = copy.deepcopy(gan.evaluated).eval().requires_grad_(False)
-        self.accelerated = context.settings.accelerate
-        if self.accelerated:
-            self.before.to(memory_format=torch.channels_last)
-        self.weight = context.settings.retain
-        self.remaining = torch.tensor(sorted(context.plan.remaining))
-        self.latents = gan.latents
-        self.source = torch.Generator().manual_seed(context.seed)
-
-    def __call__(self, gan: Gan, batch: Batch) -> Tensor | None:
-        device = batch.fake_labels.device
-        labels = batch.fake_labels[torch.isin(batch.fake_labels, self.remaining.to(device))]
-        if len(labels) == 0:
-            return None
-        z = self.latents(len(labels), self.source).to(device)
-        with torch.no_grad(), autocast(device, self.accelerated):
-            wanted = generate(self.before, z, labels).float()
-        return self.weight * (generate(gan.generator, z, labels) - wanted).abs().mean()

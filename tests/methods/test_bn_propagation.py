@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +151,34 @@ def test_the_penalty_is_the_formula_by_hand(pair: Any) -> None:
     residuals = [value**2 for one in own for value in one.residual.double().flatten().tolist()]
     by_hand = 0.5 * sum(scores) / len(scores) + 2.0 * sum(residuals) / len(residuals)
     assert float(found.detach()) == pytest.approx(by_hand, rel=1e-6)
+
+
+def test_remaining_labels_are_kept_in_it_too(pair: Any, tmp_path: Path) -> None:
+    method = method_for(5, classes=list("daefb"), retain=3.0)
+    method.context = dataclasses.replace(method.context, directory=tmp_path)
+    gan = loaded(pair, method, ema=True)
+    method.prepare(gan)
+    gan.generator.eval()
+    batch = Batch(0, torch.zeros(3, 3, 32, 32), torch.tensor([0, 1, 2]))
+    penalty = BnPropagation(method.context)
+    penalty.gan = gan
+    alone = penalty.generator_loss(batch)
+    with torch.no_grad():
+        gan.generator.conv2d5.bias += 0.2
+    found = method.generator_loss(batch)
+    z = gaussian_latents(6)(2, torch.Generator().manual_seed(1))
+    kept, old = torch.tensor([0, 1]), torch.tensor([3, 0])  # d and a, by their labels now and before
+    by_hand = 3 * (gan.generator(z, kept) - pair[0].eval()(z, old)).abs().mean()
+    assert found is not None
+    assert alone is not None
+    torch.testing.assert_close(found - alone, by_hand, rtol=1e-4, atol=1e-6)
+
+    again = BnPropagation(method.context)
+    other = Gan(Generator(6, 5, 1), Discriminator(5, 2), None, gaussian_latents(6))
+    again.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
+    other.generator.load_state_dict(gan.generator.state_dict())
+    other.generator.eval()
+    torch.testing.assert_close(again.generator_loss(batch), found, rtol=1e-4, atol=1e-6)
 
 
 def test_a_swap_starts_from_the_old_class_and_is_matched_to_the_new_one(pair: Any) -> None:

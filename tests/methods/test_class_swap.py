@@ -88,6 +88,21 @@ def test_the_pretrained_generator_is_kept_for_a_run_that_goes_on(pair: Any, tmp_
         ClassSwap(context(tmp_path)).restore(gan, {})
 
 
+def test_any_method_keeps_the_remaining_labels(pair: Any, tmp_path: Path) -> None:
+    gan = Gan(*pair, copy.deepcopy(pair[0]), gaussian_latents(6))
+    method = FineTune(context(tmp_path, method="fine_tune", retain=2.0))
+    method.prepare(gan)
+    gan.generator.eval()
+    batch = Batch(0, torch.zeros(2, 3, 32, 32), torch.tensor([1, 2]))
+    with torch.no_grad():
+        assert method.generator_loss(batch) == 0, "nothing has changed yet"
+        gan.generator.conv2d5.bias += 0.1
+        moved = method.generator_loss(batch)
+    assert moved is not None
+    assert moved > 0.01
+    assert (tmp_path / "retained.safetensors").is_file()
+
+
 def test_there_is_no_retain_loss_where_it_is_off(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     method = ClassSwap(context(tmp_path, retain=0.0))
