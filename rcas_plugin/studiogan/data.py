@@ -85,6 +85,12 @@ def swap_dataset(
     return SwapDataset(base, targets, plan, transform, balance=balance)
 
 
+def targets_and_names(base: Any) -> tuple[list[int], tuple[str, ...]]:
+    """The class index of every item of upstream's `Dataset_`, and the classes' names (their indices where there are none)."""
+    targets, names = _targets(base)
+    return targets, names if names is not None else tuple(str(index) for index in range(max(targets) + 1))
+
+
 def _targets(base: Any) -> tuple[list[int], tuple[str, ...] | None]:
     if base.hdf5_path is not None:
         with h5py.File(base.hdf5_path, "r") as file:

@@ -67,6 +67,7 @@ class ActiveRun:
         seen: (images, labels) that D was shown since the last fakes were made.
         step: the step of training, from 0.
         data: the training data as the swap sees them, once they are read.
+        base: upstream's data set behind them, or of a plain run; the evaluation's where nothing is trained.
         worker: upstream's worker, once it is made.
         names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
     """
@@ -78,6 +79,7 @@ class ActiveRun:
     seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
     step: int = 0
     data: SwapDataset | None = None
+    base: Any = None
     worker: Any = None
     names: tuple[str, ...] | None = None
 

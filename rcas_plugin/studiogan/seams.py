@@ -41,6 +41,7 @@ SEAMS: dict[str, Seam] = {
         Seam("loader", "DataLoader", "no workers, few images"),
         Seam("loader", "WORKER", "steps, saving, progress"),
         Seam("loader", "load_worker", "every process of a distributed run", ("local_rank", "cfgs", "gpus_per_node", "run_name", "hdf5_path")),
+        Seam("metrics.preparation", "LoadEvalModel", "evaluation backbones without a download", ("eval_backbone", "post_resizer", "world_size", "distributed_data_parallel", "device")),
         Seam("metrics.preparation", "prepare_moments", "statistics of the swapped data", ("cfgs",)),
         Seam("metrics.preparation", "prepare_real_feats", "features of the swapped data", ("cfgs",)),
         Seam("models.model", "load_generator_discriminator", "the networks, before DDP and the optimisers", ("MODEL", "RUN", "device")),

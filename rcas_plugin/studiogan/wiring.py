@@ -24,6 +24,7 @@ from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import save_snapshot
+from rcas_plugin.studiogan.backbones import cache_name, check_backbone, is_own, wire_backbones
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
 from rcas_plugin.studiogan.data import swap_dataset
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
@@ -54,6 +55,7 @@ def wire() -> None:
     replace("utils.misc.toggle_grad", "trainable", _toggle_grad)
     replace("utils.sample.generate_images", "seen", _generate_images)
     replace("utils.sample.sample_y", "live", _sample_y)
+    wire_backbones(RUN)
     _register_stylegan_layers()
 
 
@@ -104,10 +106,16 @@ def _check(original: Any) -> Any:
             raise RcasError(
                 f"--save_freq {self.RUN.save_freq} is no multiple of --print_freq {self.RUN.print_freq}; choose one that is"
             )
+        backbone = self.RUN.eval_backbone
+        check_backbone(backbone)
+        if is_own(backbone):
+            self.RUN.eval_backbone = "InceptionV3_tf"  # what upstream's own check knows
         try:
             original(self)
         except AssertionError as error:
             raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
+        finally:
+            self.RUN.eval_backbone = backbone
         _check_canvas(self)
         self.rcas_run = None
         section = self.super_cfgs.get("RCAS")
@@ -194,9 +202,11 @@ def _dataset(original: Any) -> Any:
     @functools.wraps(original, updated=())
     def dataset(*args: Any, **kwargs: Any) -> Any:
         base = original(*args, **kwargs)
+        if RUN.base is None:  # the training data come first
+            RUN.base = base
         if RUN.swap is None:
             return base
-        trains = RUN.data is None  # the training data come first
+        trains = RUN.data is None
         data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer,
                             balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance)  # fmt: skip
         if trains:
@@ -207,10 +217,15 @@ def _dataset(original: Any) -> Any:
 
 
 def _cached_apart(original: Any) -> Any:
-    """Upstream caches statistics of the real data by the data set's name; a swap's real data are others."""
+    """Upstream caches statistics of the real data by the names of data set and backbone; a swap's real data are others, and
+    the plugin's backbones differ by their content."""
 
     @functools.wraps(original)
     def prepare(*args: Any, cfgs: Any, **kwargs: Any) -> Any:
+        if is_own(cfgs.RUN.eval_backbone):
+            cfgs = copy.copy(cfgs)
+            cfgs.RUN = copy.copy(cfgs.RUN)
+            cfgs.RUN.eval_backbone = cache_name(RUN, cfgs.RUN.eval_backbone)
         if RUN.swap is not None:
             plan = RUN.swap.plan
             key = json.dumps([sorted(plan.class_to_label.items()), {k: list(v) for k, v in plan.new_files.items()}])

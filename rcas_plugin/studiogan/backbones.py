@@ -1,0 +1,217 @@
+"""Evaluation backbones that need no download, through upstream's own evaluation: `--eval_backbone domain` and `file:PATH`.
+
+Upstream's five go on working; where their weights cannot be fetched, a sentence names the file and the place for it.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.metrics.domain import domain
+from rcas_plugin.studiogan.data import targets_and_names
+from rcas_plugin.studiogan.run import ActiveRun
+from rcas_plugin.studiogan.seams import replace
+from rcas_plugin.studiogan.stop import stop_with_a_sentence
+
+DOMAIN, FILE = "domain", "file:"
+
+
+def wire_backbones(run: ActiveRun) -> None:
+    """Put the backbones into upstream's evaluation."""
+    replace("metrics.preparation.LoadEvalModel", "backbones", functools.partial(_load, run))
+
+
+def is_own(name: str) -> bool:
+    """Whether `--eval_backbone` names one of the plugin's."""
+    return name == DOMAIN or name.startswith(FILE)
+
+
+def check_backbone(name: str) -> None:
+    """Raise `RcasError` where `--eval_backbone file:PATH` names no file."""
+    if name.startswith(FILE) and not Path(name.removeprefix(FILE)).expanduser().is_file():
+        raise RcasError(
+            f"--eval_backbone: there is no file {name.removeprefix(FILE)}; give a TorchScript or torch.export module, "
+            "or the weights of Inception"
+        )
+
+
+def cache_name(run: ActiveRun, name: str) -> str:
+    """The backbone in upstream's cache file names: no slashes, and another for other content."""
+    if name == DOMAIN:
+        return f"domain-{_fingerprint(run)}"
+    path = Path(name.removeprefix(FILE)).expanduser()
+    about = path.stat()
+    return "file-" + hashlib.sha256(f"{path.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:12]
+
+
+class EvalModel:
+    """What upstream asks an evaluation backbone for: `eval()` and `get_outputs`.
+
+    Args:
+        outputs: images (n, 3, height, width) in [-1, 1] -> features (n, d) and logits (n, classes).
+        device: where they are computed.
+    """
+
+    def __init__(self, outputs: Callable[[Tensor], tuple[Tensor, Tensor]], device: Any) -> None:
+        self.outputs, self.device = outputs, device
+
+    def eval(self) -> None:
+        """Nothing to do: it is never trained."""
+
+    @torch.no_grad()
+    def get_outputs(self, x: Tensor, quantize: bool = False) -> tuple[Tensor, Tensor]:
+        """Features and logits of images in [-1, 1] (`quantize`: rounded to 256 levels first, as files are) or of 0 to 255."""
+        levels = ((x + 1) * 127.5 + 0.5).clamp(0, 255).floor() if quantize else x.float()
+        return self.outputs((levels / 127.5 - 1).to(self.device))
+
+
+def _load(run: ActiveRun, original: Any) -> Any:
+    @functools.wraps(original, updated=())
+    @stop_with_a_sentence
+    def load(eval_backbone: str, post_resizer: str, world_size: int, distributed_data_parallel: bool, device: Any) -> Any:
+        if eval_backbone == DOMAIN:
+            return _domain_model(run, device)
+        if eval_backbone.startswith(FILE):
+            path = Path(eval_backbone.removeprefix(FILE)).expanduser()
+            return _file_model(path, original, post_resizer, world_size, distributed_data_parallel, device)
+        with _named_downloads(eval_backbone):
+            return _upstreams(original, eval_backbone, post_resizer, world_size, distributed_data_parallel, device)
+
+    return load
+
+
+def _upstreams(original: Any, *args: Any) -> Any:
+    """Make upstream's object; its `__init__` looks its own class up by name."""
+    preparation: Any = importlib.import_module("metrics.preparation")
+    ours, preparation.LoadEvalModel = preparation.LoadEvalModel, original
+    try:
+        return original(*args)
+    finally:
+        preparation.LoadEvalModel = ours
+
+
+# domain ---------------------------------------------------------------------------------------------------------------------
+
+
+def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
+    folder = Path(run.cfgs.RUN.save_dir) / "domain"
+    path = folder / f"{_fingerprint(run)}.safetensors"
+    targets, names = targets_and_names(run.base)
+    distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    first = not distributed or torch.distributed.get_rank() == 0
+    if distributed and not first:
+        torch.distributed.barrier()  # the first process trains it, the others read the file
+    found = domain(path, run.base, targets, names, log=print if first else lambda line: None)
+    if distributed and first:
+        torch.distributed.barrier()
+    classifier = found.classifier.to(device)
+
+    def outputs(images: Tensor) -> tuple[Tensor, Tensor]:
+        features = classifier.features(images)
+        return features, classifier.head(features)
+
+    return EvalModel(outputs, device)
+
+
+def _fingerprint(run: ActiveRun) -> str:
+    """Of the real data's content without opening an image: names, sizes and times of the files, and the image size."""
+    base = run.base
+    samples = [] if base.hdf5_path is not None else getattr(base.data, "samples", [])
+    files = [path for path, _ in samples] or [str(base.hdf5_path or base.data_dir)]
+    about = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+    targets, names = targets_and_names(base)
+    key = json.dumps([about, list(names), len(targets), run.cfgs.DATA.name, run.cfgs.DATA.img_size])
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+# files ----------------------------------------------------------------------------------------------------------------------
+
+
+def _file_model(path: Path, original: Any, post_resizer: str, world_size: int, parallel: bool, device: Any) -> Any:
+    """A module from a file, or Inception with weights from a file; told apart by what is in it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is on its way out, and the files are still about
+            module: Any = torch.jit.load(str(path), map_location="cpu").to(device).eval()
+    except RuntimeError:
+        module = _exported(path, device)
+    if module is not None:
+        return EvalModel(functools.partial(_two_outputs, module, path), device)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types here
+        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
+        raise RcasError(
+            f"--eval_backbone: {path} is no TorchScript or torch.export module and no file of weights ({reason})"
+        ) from None
+    inception: Any = importlib.import_module("metrics.inception_net")
+    fetch = inception.load_state_dict_from_url
+    inception.load_state_dict_from_url = lambda *args, **kwargs: state
+    try:
+        return _upstreams(original, "InceptionV3_tf", post_resizer, world_size, parallel, device)
+    except RuntimeError as error:
+        raise RcasError(f"--eval_backbone: {path} holds no weights of Inception: {str(error).splitlines()[0]}") from None
+    finally:
+        inception.load_state_dict_from_url = fetch
+
+
+def _exported(path: Path, device: Any) -> Any:
+    load: Any = torch.load
+    torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, "weights_only": True})  # no code in pickled weights
+    try:
+        return torch.export.load(str(path)).module().to(device)
+    except Exception:  # not such a file; torch raises many types here
+        return None
+    finally:
+        torch.load = load
+
+
+def _two_outputs(module: Any, path: Path, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Features and logits; a module that returns one tensor gives it as both."""
+    given = module(images)
+    pair = tuple(given) if isinstance(given, tuple | list) else (given, given)
+    if len(pair) != 2 or any(not isinstance(one, Tensor) or one.dim() != 2 for one in pair):
+        raise RcasError(
+            f"--eval_backbone: {path} must map images (n, 3, height, width) in [-1, 1] to features (n, d), or to features and "
+            "logits (n, classes)"
+        )
+    return pair
+
+
+@contextmanager
+def _named_downloads(backbone: str) -> Iterator[None]:
+    """A download that fails says which file is missing, and where it goes."""
+    hub: Any = torch.hub
+    fetch = hub.download_url_to_file
+
+    def download(url: str, dst: str, *args: Any, **kwargs: Any) -> None:
+        try:
+            fetch(url, dst, *args, **kwargs)
+        except OSError as error:  # URLError is one
+            raise RcasError(
+                f"--eval_backbone {backbone}: {url} cannot be fetched ({error}); put the file at {dst}, or take a backbone "
+                "that needs no download: --eval_backbone domain"
+            ) from None
+
+    hub.download_url_to_file = download
+    try:
+        yield
+    except OSError as error:
+        raise RcasError(
+            f"--eval_backbone {backbone}: it cannot be fetched ({error}); put it into {torch.hub.get_dir()}, or take one "
+            "that needs no download: --eval_backbone domain"
+        ) from None
+    finally:
+        hub.download_url_to_file = fetch

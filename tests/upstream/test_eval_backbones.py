@@ -1,0 +1,81 @@
+"""Upstream's own evaluation with backbones that need no download, through the real main.py and without a network."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from .conftest import Trained, run_main
+
+pytestmark = pytest.mark.slow
+
+METRICS = (
+    "-t",
+    "-metrics",
+    "is",
+    "fid",
+    "prdc",
+    "-ifid",
+    "--num_workers",
+    "0",
+    "--print_freq",
+    "2",
+    "--save_freq",
+    "2",
+    "--seed",
+    "1",
+)
+
+
+def test_domain_on_folders_and_on_hdf5(trained: Trained, tmp_path: Path) -> None:
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=2, label_start={"how": "keep"})
+    outputs = []
+    for name, options in (("folder", ()), ("hdf5", ("-hdf5", "-l"))):
+        ended = run_main(trained.studiogan, *METRICS, *options, "--eval_backbone", "domain", "-cfg", config, "-data",
+                         trained.new_data, "-save", tmp_path / name, "-ckpt", trained.checkpoint,
+                         HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")  # fmt: skip
+        outputs.append(ended.stdout + ended.stderr)
+        assert "domain backbone: a classifier of 4 classes of these data, right on 100.0% of 5 held-out images" in outputs[-1]
+        assert "FID score" in outputs[-1]
+        assert "Density" in outputs[-1]
+        assert len(list((tmp_path / name / "domain").glob("*.safetensors"))) == 1
+    assert [path.name.count("domain-") for path in (tmp_path / "folder" / "moments").iterdir()] == [1]
+    again = run_main(trained.studiogan, *METRICS, "--eval_backbone", "domain", "-cfg", config, "-data", trained.new_data,
+                     "-save", tmp_path / "folder", "-ckpt", trained.checkpoint)  # fmt: skip
+    assert "reading real images" not in again.stderr
+    assert len(list((tmp_path / "folder" / "moments").iterdir())) == 1, "statistics of the same data are found again"
+
+
+class Pool(nn.Module):
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        features = nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
+        return features, features[:, :4]
+
+
+def test_a_file_and_a_download_that_fails(trained: Trained, tmp_path: Path) -> None:
+    batch = torch.export.Dim("batch", min=1, max=1024)
+    exported = torch.export.export(Pool(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
+    torch.export.save(exported, tmp_path / "pool.pt2")
+    options = ("-cfg", trained.config, "-data", trained.data, "-save", tmp_path, *METRICS)
+    ended = run_main(trained.studiogan, *options, "--eval_backbone", f"file:{tmp_path / 'pool.pt2'}")
+    assert "FID score" in ended.stdout
+    command = [sys.executable, "-m", "rcas_plugin.studiogan", str(trained.studiogan / "src" / "main.py"), *map(str, options)]
+    missing = subprocess.run(
+        command, capture_output=True, text=True, check=False,
+        env={**os.environ, "TORCH_HOME": str(tmp_path / "hub"), "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
+    )  # fmt: skip
+    assert missing.returncode == 2
+    said = [line for line in missing.stderr.splitlines() if line.startswith("rcas: error: ")]
+    assert len(said) == 1
+    assert "pt_inception" in said[0]
+    assert str(tmp_path / "hub") in said[0]
+    assert "--eval_backbone domain" in said[0]
+    nowhere = run_main(trained.studiogan, *options, "--eval_backbone", "file:nowhere.pt", ok=False)
+    assert nowhere.returncode == 2
+    assert "there is no file nowhere.pt" in nowhere.stderr
