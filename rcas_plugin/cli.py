@@ -1,4 +1,4 @@
-"""The `rcas` command: doctor, install, uninstall, config, importance, fold."""
+"""The `rcas` command: swap, doctor, install, uninstall, config, importance, fold."""
 
 from __future__ import annotations
 
@@ -16,13 +16,14 @@ import yaml
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
-from rcas_plugin.registry import objectives
+from rcas_plugin.registry import objectives, phases
 from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
+from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, run_swap, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -30,45 +31,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="rcas",
         description="Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.",
-        epilog="Swap a class:  python STUDIOGAN/src/main.py --plugin rcas -t -cfg swap.yaml -ckpt DIR -data DIR -save OUT",
+        epilog="Swap a class:  rcas swap --ckpt DIR --data DIR --slot 9 --new 0\n"
+        "With a config: python STUDIOGAN/src/main.py --plugin rcas -t -cfg swap.yaml -ckpt DIR -data DIR -save OUT",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    texts = {
-        "doctor": "print what was found (StudioGAN, patch, torch, device, seams) and what to do",
-        "install": "give StudioGAN's main.py its --plugin flag (adds lines to that one file)",
-        "uninstall": "take the flag out again, byte for byte",
-        "config": "print every key of the RCAS section with its default",
-    }
-    for name, text in texts.items():
-        command = commands.add_parser(name, help=text, description=text)
-        if name != "config":
-            command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
-                                 help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
+    _add_swap(commands)
     _add_importance(commands)
     _add_fold(commands)
+    for run, text in (
+        (doctor, "print what was found (StudioGAN, patch, torch, device, seams) and what to do"),
+        (install_patch, "give StudioGAN's main.py its --plugin flag (adds lines to that one file)"),
+        (uninstall_patch, "take the flag out again, byte for byte"),
+        (config, "print every key of the RCAS section with its default"),
+    ):
+        command = commands.add_parser(run.__name__.removesuffix("_patch"), help=text, description=text)
+        command.set_defaults(run=run)
+        if run is not config:
+            _add_studiogan(command)
     args = parser.parse_args(arguments)
     try:
-        if args.command == "importance":
-            return importance(args)
-        if args.command == "fold":
-            written = fold_checkpoint(args.ckpt, args.out)
-            print(
-                f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config"
-            )
-            return 0
-        if args.command == "doctor":
-            return doctor(args.studiogan)
-        if args.command == "config":
-            for key, default, text in reference():
-                print(f"{key:36} {default:12} {text}")
-            return 0
-        root = find_studiogan(args.studiogan)
-        changed = (install if args.command == "install" else uninstall)(root)
-        done = {"install": "main.py has its --plugin flag", "uninstall": "main.py is as upstream ships it"}[args.command]
-        print(f"{root}: {done}{'' if changed else ' already'}")
+        return int(args.run(args))
     except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
         print(f"rcas: error: {error}", file=sys.stderr)
         return 2
+
+
+def _add_studiogan(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
+                         help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
+
+
+def config(args: argparse.Namespace) -> int:
+    """Print the config reference; 0."""
+    for key, default, text in reference():
+        print(f"{key:36} {default:12} {text}")
+    return 0
+
+
+def install_patch(args: argparse.Namespace) -> int:
+    """Give main.py its flag; 0."""
+    root = find_studiogan(args.studiogan)
+    print(f"{root}: main.py has its --plugin flag{'' if install(root) else ' already'}")
+    return 0
+
+
+def uninstall_patch(args: argparse.Namespace) -> int:
+    """Take the flag out; 0."""
+    root = find_studiogan(args.studiogan)
+    print(f"{root}: main.py is as upstream ships it{'' if uninstall(root) else ' already'}")
     return 0
 
 
@@ -85,7 +96,51 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
     command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
-    command.add_argument("--studiogan", type=Path, default=None, metavar="PATH", help="a StudioGAN elsewhere")
+    _add_studiogan(command)
+    command.set_defaults(run=importance)
+
+
+def _add_swap(commands: Any) -> None:
+    text = "swap a class: find the checkpoint's config, write the swap's, say what will be done, and run main.py"
+    command = commands.add_parser("swap", help=text, description=text)
+    add = command.add_argument
+    add("--ckpt", type=Path, required=True, metavar="DIR", help="the pre-trained checkpoint's folder; it is only read")
+    add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, the new class beside the others")
+    add("--slot", required=True, metavar="CLASS", help="the class that is given up: its name, or its label")
+    add("--new", required=True, metavar="CLASS", help="the new class: its folder's name, or its index")
+    add("--new-data", type=Path, default=None, metavar="DIR", help="its images, where they are not in --data")
+    add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
+        help="where it goes (default: outputs/swap); the same one again goes on with an interrupted swap")  # fmt: skip
+    add("--method", choices=sorted(phases), default="class_swap")
+    add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
+    add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
+    add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
+    add("--dry-run", action="store_true", help="print the config and the command, and do nothing")
+    _add_studiogan(command)
+    command.set_defaults(run=swap)
+
+
+def swap(args: argparse.Namespace) -> int:
+    """Plan a swap, and run it; main.py's exit code."""
+    plan = plan_swap(
+        find_studiogan(args.studiogan), args.ckpt, args.data, args.slot, args.new, args.out, cfg=args.cfg, method=args.method,
+        steps=args.steps, new_data=args.new_data, accelerate=args.accelerate,
+    )  # fmt: skip
+    if args.dry_run:
+        print(shown(plan))
+        return 0
+    for sentence in plan.sentences:
+        print(f"rcas: {sentence}", flush=True)
+    if plan.done:
+        print("rcas: that swap is done; another --out, or more --steps, to go further")
+        return 0
+    code = run_swap(plan)
+    run = interrupted_run(args.out, args.ckpt)
+    if code == 0 and run is not None:
+        print(f"rcas: done: {run}\nrcas: it loads in any StudioGAN with the config that trained the first one (-ckpt)")
+    elif run is not None:
+        print("rcas: the same command goes on from the last checkpoint")
+    return code
 
 
 def _add_fold(commands: Any) -> None:
@@ -93,6 +148,14 @@ def _add_fold(commands: Any) -> None:
     command = commands.add_parser("fold", help=text, description=text)
     command.add_argument("-ckpt", type=Path, required=True, metavar="RUN", help="the run's checkpoint folder; it is only read")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="folder of the plain checkpoint")
+    command.set_defaults(run=fold)
+
+
+def fold(args: argparse.Namespace) -> int:
+    """Make a plain checkpoint; 0."""
+    written = fold_checkpoint(args.ckpt, args.out)
+    print(f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config")
+    return 0
 
 
 def importance(args: argparse.Namespace) -> int:
@@ -142,13 +205,13 @@ def _label(given: str, names: Sequence[str]) -> int:
     raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 
-def doctor(given: Path | None) -> int:
+def doctor(args: argparse.Namespace) -> int:
     """Print what was found and what to do; 0 where a swap can run."""
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")
     print(f"torch         {torch.__version__}")
     print(f"device        {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU (no GPU found)'}")
     try:
-        root = find_studiogan(given)
+        root = find_studiogan(args.studiogan)
     except RcasError as error:
         print(f"StudioGAN     not found\n\nTo do: {error}")
         return 2

@@ -42,6 +42,7 @@ class SwapRun:
         classes: of the training data.
         mode: start, go on, or evaluate only.
         source: the checkpoint folder that was given (never written to when a swap starts).
+        origin: the pre-trained checkpoint that the swap started from; `source`, unless the swap goes on.
     """
 
     settings: RcasSettings
@@ -49,6 +50,7 @@ class SwapRun:
     classes: DataClasses
     mode: Mode
     source: str
+    origin: str
 
     @property
     def starts(self) -> bool:
@@ -70,6 +72,7 @@ class ActiveRun:
         base: upstream's data set behind them, or of a plain run; the evaluation's where nothing is trained.
         worker: upstream's worker, once it is made.
         names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
+        seconds_per_step: as measured so far; 0 before.
     """
 
     cfgs: Any = None
@@ -82,15 +85,18 @@ class ActiveRun:
     base: Any = None
     worker: Any = None
     names: tuple[str, ...] | None = None
+    seconds_per_step: float = 0.0
 
     def record(self) -> dict[str, Any]:
-        """What is written beside the checkpoints: for a swap its settings, for any run the class of each label."""
+        """What is written beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
+        known, the config and the time of a step."""
+        about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:
             own = {} if self.method is None else self.method.record()
-            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.source), **own}
+            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about, **own}
         if self.names is None:  # a large data set takes a while to list
             self.names = class_names(self.cfgs)
-        return plain_record(self.names) if self.names else {}
+        return {**plain_record(self.names), **about}
 
 
 def class_names(cfgs: Any) -> tuple[str, ...]:
@@ -132,7 +138,8 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         )
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs)
-    return SwapRun(settings, plan, classes, mode, str(Path(RUN.ckpt_dir).resolve()))
+    source = str(Path(RUN.ckpt_dir).resolve())
+    return SwapRun(settings, plan, classes, mode, source, str(record.get("source", source)) if resumes else source)
 
 
 def check_checkpoint(cfgs: Any) -> None:

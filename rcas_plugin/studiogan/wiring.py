@@ -87,6 +87,7 @@ def _read_section(original: Any) -> Any:
             content["RCAS"] = {}
         if not isinstance(content, dict) or not all(isinstance(section, dict) for section in content.values()):
             raise RcasError(f"-cfg: {cfg_file} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
+        self.rcas_config = {name: keys for name, keys in content.items() if name != "RCAS"}
         if "RCAS" in content:
             parse_settings(content["RCAS"])
             self.super_cfgs["RCAS"] = _RawSection()

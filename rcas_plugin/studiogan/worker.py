@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             run.worker = self
             self.done: int | None = None
             self.bar: Any = None
+            self._first: tuple[int, float] | None = None
             if run.swap is not None:
                 self.Dis.register_forward_pre_hook(self._note_what_is_judged)
 
@@ -46,6 +48,10 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             if run.method is not None:
                 run.method.after_step(step)
             self.done = step + 1
+            if self._first is None:  # the first step warms up
+                self._first = (step, time.monotonic())
+            elif step > self._first[0]:
+                run.seconds_per_step = (time.monotonic() - self._first[1]) / (step - self._first[0])
             if self.global_rank == 0:
                 if self.bar is None:
                     self.bar = tqdm(

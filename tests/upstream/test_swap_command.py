@@ -1,0 +1,42 @@
+"""`rcas swap` runs the real main.py, and the same command again has nothing left to do."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+
+from .conftest import Trained
+
+pytestmark = pytest.mark.slow
+
+
+def test_from_the_checkpoint_alone(trained: Trained, tmp_path: Path) -> None:
+    options = {"--ckpt": trained.checkpoint, "--data": trained.new_data, "--slot": "b", "--new": "d", "-o": tmp_path,
+               "--studiogan": trained.studiogan}  # fmt: skip
+    command = [sys.executable, "-m", "rcas_plugin.cli", "swap", *(str(part) for pair in options.items() for part in pair)]
+
+    def run(*options: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+
+    shown = run("--dry-run")
+    assert shown.returncode == 0, shown.stderr
+    assert not list(tmp_path.iterdir())
+    assert "swap:\n    b: d" in shown.stdout
+    for steps in ("2", "4"):  # the second goes on with the first
+        ended = run("--steps", steps)
+        assert ended.returncode == 0, ended.stderr[-3000:]
+    assert "goes on after step 2" in ended.stdout
+    (folder,) = (tmp_path / "checkpoints").iterdir()
+    assert f"done: {folder}" in ended.stdout
+    assert read_checkpoint(checkpoint_files(folder)["D"])["step"] == 4
+    assert read_record(folder)["labels"] == ["a", "d", "c"]
+    assert read_record(folder)["source"] == str(trained.checkpoint.resolve())
+    assert read_record(folder)["seconds_per_step"] > 0
+    again = run("--steps", "4")
+    assert again.returncode == 0
+    assert "that swap is done" in again.stdout
