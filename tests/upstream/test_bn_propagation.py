@@ -40,6 +40,7 @@ def build(studiogan: Path, folder: Path, name: str, classes: int) -> Gan:
     return gan
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BACKBONES)
 def test_other_labels_on_every_backbone(
     name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
