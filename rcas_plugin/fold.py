@@ -43,6 +43,14 @@ def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any
     return state[start + _TABLE], parts
 
 
+def attach(network: nn.Module, name: str, table: Tensor, adapter: nn.Module) -> None:
+    """Compute a weight of the network from a table by an adapter from now on; on the device and in the type that it had."""
+    path, _, tensor = name.rpartition(".")
+    layer, old = network.get_submodule(path), network.get_parameter(name)
+    setattr(layer, tensor, nn.Parameter(table.detach().clone().to(old.device, old.dtype)))
+    parametrize.register_parametrization(layer, tensor, adapter.to(old.device, old.dtype), unsafe=True)
+
+
 def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the adapters of a checkpoint into newly built networks, which it can then be loaded into.
 
@@ -53,11 +61,7 @@ def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
     for network_name, network in gan.networks.items():
         for name, adapter in adapted(states[network_name]).items():
             table, parts = parts_of(states[network_name], name)
-            path, _, tensor = name.rpartition(".")
-            layer, old = network.get_submodule(path), network.get_parameter(name)
-            setattr(layer, tensor, nn.Parameter(table.to(old.device, old.dtype)))
-            made = adapters[adapter].rebuild(parts).to(old.device, old.dtype)
-            parametrize.register_parametrization(layer, tensor, made, unsafe=True)
+            attach(network, name, table, adapters[adapter].rebuild(parts))
 
 
 @torch.no_grad()

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from rcas_plugin.fold import attach
 from rcas_plugin.synapses import spectral_norm_of
 
 #: The name in `registry.adapters`, which a checkpoint carries.
@@ -81,13 +82,10 @@ def propagate(network: nn.Module, name: str, table: Tensor, order: Sequence[int]
         order: see `Propagation`.
         dim: see `Propagation`.
     """
-    path, _, tensor = name.rpartition(".")
-    layer, old = network.get_submodule(path), network.get_parameter(name)
     rows = table.shape[dim]
-    made = Propagation(rows, table.numel() // rows, order, dim).to(old.device, old.dtype)
-    setattr(layer, tensor, nn.Parameter(table.detach().clone().to(old.device, old.dtype)))
-    parametrize.register_parametrization(layer, tensor, made, unsafe=True)
-    refresh_norm(layer)
+    made = Propagation(rows, table.numel() // rows, order, dim)
+    attach(network, name, table, made)
+    refresh_norm(network.get_submodule(name.rpartition(".")[0]))
     return made
 
 

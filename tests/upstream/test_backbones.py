@@ -39,9 +39,9 @@ BACKBONES: dict[str, dict[str, Any]] = {
 }
 
 
-def build(studiogan: Path, folder: Path, name: str) -> Gan:
+def build(studiogan: Path, folder: Path, name: str, classes: int = 3) -> Gan:
     torch.manual_seed(0)
-    gan = load_gan(studiogan, write_config(folder / f"{name}.yaml", **BACKBONES[name]), None)
+    gan = load_gan(studiogan, write_config(folder / f"{name}-{classes}.yaml", classes=classes, **BACKBONES[name]), None)
     for module in gan.generator.modules():  # StyleGAN draws noise in each forward pass
         if hasattr(module, "use_noise"):
             module.use_noise = False

@@ -17,7 +17,7 @@ import torch
 from rcas_plugin import Context, RcasError
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.fold import adapted, fold_state
-from rcas_plugin.gan import Gan, sample_images
+from rcas_plugin.gan import sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.bn_propagation import BnPropagation
 from rcas_plugin.propagation import propagations
@@ -27,17 +27,8 @@ from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint,
 from rcas_plugin.studiogan.networks import load_gan
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
-from .test_backbones import BACKBONES, narrow_stylegan
+from .test_backbones import BACKBONES, build, narrow_stylegan
 from .test_label_bound import EXPECTED
-
-
-def build(studiogan: Path, folder: Path, name: str, classes: int) -> Gan:
-    torch.manual_seed(0)
-    gan = load_gan(studiogan, write_config(folder / f"{name}-{classes}.yaml", classes=classes, **BACKBONES[name]), None)
-    for module in gan.generator.modules():  # StyleGAN draws noise in each forward pass
-        if hasattr(module, "use_noise"):
-            module.use_noise = False
-    return gan
 
 
 @pytest.mark.slow
