@@ -1,4 +1,4 @@
-"""The `rcas` command: swap, doctor, install, uninstall, config, importance, fold."""
+"""The `rcas` command: swap, report, importance, fold, doctor, install, uninstall, config."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
 from rcas_plugin.registry import objectives, phases
 from rcas_plugin.report.importance import look_inside, write_look
+from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
+from rcas_plugin.report.runs import find_runs
 from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
@@ -37,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_swap(commands)
+    _add_report(commands)
     _add_importance(commands)
     _add_fold(commands)
     for run, text in (
@@ -138,9 +141,33 @@ def swap(args: argparse.Namespace) -> int:
     run = interrupted_run(args.out, args.ckpt)
     if code == 0 and run is not None:
         print(f"rcas: done: {run}\nrcas: it loads in any StudioGAN with the config that trained the first one (-ckpt)")
+        if (run / REPORT / PAGE).is_file():
+            print(f"rcas: its report: {run / REPORT / PAGE}")
     elif run is not None:
         print("rcas: the same command goes on from the last checkpoint")
     return code
+
+
+def _add_report(commands: Any) -> None:
+    text = "make one page of swaps: is the new class there and good, is the old one gone, are the others intact, how long it took"
+    more = "Several runs are drawn side by side; those that differ only in the seed become one line with its interval."
+    command = commands.add_parser("report", help=text, description=f"{text}. {more}")
+    command.add_argument("runs", type=Path, nargs="+", metavar="RUN",
+                         help="checkpoint folder of a swap, or a -save folder with checkpoints/ of several")  # fmt: skip
+    where = "where report.html and its PNG files go (default: RUN/report for one run, ./report for several)"
+    command.add_argument("-o", "--out", type=Path, default=None, metavar="DIR", help=where)
+    command.set_defaults(run=report)
+
+
+def report(args: argparse.Namespace) -> int:
+    """Write a report and say what it says; 0."""
+    runs = find_runs(args.runs)
+    out = args.out or (runs[0].folder / REPORT if len(runs) == 1 else Path(REPORT))
+    page = write_report([run.folder for run in runs], out)
+    for run in runs:
+        print(f"{run.folder.name}: {verdict(run)}")
+    print(page)
+    return 0
 
 
 def _add_fold(commands: Any) -> None:

@@ -64,6 +64,12 @@ class LabelPlan:
         return {label: before[name] for label, name in enumerate(self.names) if label not in self.slots}
 
     @property
+    def replaced(self) -> dict[int, str]:
+        """Slot -> the class that it showed before, where that class is gone; a label that was added has none."""
+        before = enumerate(self.names_before)
+        return {label: name for label, name in before if label in self.slots and name not in self.names}
+
+    @property
     def live(self) -> tuple[int, ...]:
         """The labels that are drawn for fakes and that have images: remaining ones and slots, ascending."""
         return tuple(sorted({*self.slots, *self.remaining}))

@@ -139,6 +139,10 @@ class RcasSettings(Section):
     retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
     accelerate: bool = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
     snapshot_images: int = Field(16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none")
+    swap_metrics: int = Field(
+        250, ge=0, description="generated images a label that are judged at each save step (swap_metrics.json); 0: none"
+    )
+    tensorboard: bool = Field(False, description="write the swap metrics for TensorBoard too (pip install tensorboard)")
 
 
 #: Named sets of values. A method's own name is its default; `RCAS.preset` asks for another.

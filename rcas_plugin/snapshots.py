@@ -25,16 +25,25 @@ def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], pe
         return
     wanted = torch.tensor(labels).repeat_interleave(per_label)
     images = sample_images(gan.evaluated, wanted, gan.latents, seed=0)
-    pixels = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
     with atomic_path(folder / FOLDER / f"{moment}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, images=pixels, labels=wanted.numpy())
+        np.savez_compressed(file, images=pixels_of(images), labels=wanted.numpy())
+
+
+def pixels_of(images: Tensor) -> np.ndarray:
+    """Images (n, channels, h, w) in [-1, 1] as bytes (n, h, w, channels)."""
+    pixels: np.ndarray = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    return pixels
+
+
+def images_of(pixels: np.ndarray) -> Tensor:
+    """The way back from `pixels_of`."""
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
     """Images (n, channels, h, w) in [-1, 1] and labels (n,) of a moment."""
     with np.load(folder / FOLDER / f"{moment}.npz") as content:
-        images = torch.from_numpy(content["images"]).permute(0, 3, 1, 2).float() / 127.5 - 1
-        return images, torch.from_numpy(content["labels"])
+        return images_of(content["images"]), torch.from_numpy(content["labels"])
 
 
 def moments(folder: Path) -> dict[int, str]:

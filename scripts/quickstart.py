@@ -10,22 +10,21 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 from sklearn.datasets import load_digits
 
 from rcas_plugin import RcasError
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.files import write_json
-from rcas_plugin.metrics.classifier import Classifier, predict, recognised, train_classifier
-from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.report.machine import describe_run
-from rcas_plugin.report.pictures import draw_before_after, draw_curves
+from rcas_plugin.report.page import REPORT, write_report
+from rcas_plugin.report.pictures import draw_before_after
+from rcas_plugin.report.runs import Run
 from rcas_plugin.snapshots import load_snapshot, moments
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
 from rcas_plugin.studiogan.patching import install
@@ -50,39 +49,12 @@ def write_digits() -> None:
             Image.fromarray((digits.images[index] * 255 / 16).astype(np.uint8)).save(folder / f"{index:04d}.png")
 
 
-def real_images() -> tuple[torch.Tensor, torch.Tensor]:
-    """All digits at 32x32, (n, 1, 32, 32) in [-1, 1], and their classes (n,)."""
-    digits = load_digits()
-    images: list[Any] = [Image.fromarray((image * 255 / 16).astype(np.uint8)).resize((32, 32), Image.Resampling.LANCZOS)
-              for image in digits.images]  # fmt: skip
-    return torch.from_numpy(np.stack(images))[:, None].float() / 127.5 - 1, torch.from_numpy(digits.target).long()
-
-
 def studiogan_runner(studiogan: Path) -> Runner:
     """Runs StudioGAN's own main.py, its output in a log file, its progress bar on the terminal."""
 
     def run(config: str, data: Path, ckpt: Path | None, save_freq: int) -> Path:
-        options = [
-            "-t",
-            "-cfg",
-            str(CONFIGS / f"{config}.yaml"),
-            "-data",
-            str(data),
-            "-save",
-            str(OUT / config),
-        ]
-        options += [
-            "-hdf5",
-            "-l",
-            "--pre_resizer",
-            "lanczos",
-            "-metrics",
-            "none",
-            "--num_workers",
-            "0",
-            "--seed",
-            "0",
-        ]
+        options = ["-t", "-cfg", str(CONFIGS / f"{config}.yaml"), "-data", str(data), "-save", str(OUT)]
+        options += ["-hdf5", "-l", "--pre_resizer", "lanczos", "-metrics", "none", "--num_workers", "0", "--seed", "0"]
         options += ["--print_freq", str(save_freq), "--save_freq", str(save_freq)]
         if ckpt is not None:
             options += ["-ckpt", str(ckpt)]
@@ -91,35 +63,14 @@ def studiogan_runner(studiogan: Path) -> Runner:
             ended = subprocess.run(main_command(studiogan, *options), stdout=file, check=False)
         if ended.returncode:
             raise RcasError(f"{config}: main.py ended with exit code {ended.returncode}; its output is in {log}")
-        return next((OUT / config / "checkpoints").iterdir())
+        return next((OUT / "checkpoints").glob(f"*-{config}-*"))
 
     return run
 
 
 def embedded_runner(config: str, data: Path, ckpt: Path | None, save_freq: int) -> Path:
     """Runs the same config on the embedded networks."""
-    return embedded.train(CONFIGS / f"{config}.yaml", data, OUT / config, ckpt, save_freq=save_freq)
-
-
-def measure(judge: Classifier, real: torch.Tensor, run: Path) -> dict[str, Any]:
-    """By step of a run: slot and remaining labels recognised, the old class left, the distance to the new class."""
-    shown = [*range(1, 9), NEW]  # the class behind each of the nine labels after the swap
-    slot = len(shown) - 1
-    by_step: dict[str, Any] = {}
-    for step, moment in moments(run).items():
-        images, labels = load_snapshot(run, moment)
-        images = images.mean(1, keepdim=True)
-        found = recognised(judge, images, labels, shown)
-        of_slot = images[labels == slot]
-        with torch.no_grad():
-            distance = frechet_distance(judge.features(real), judge.features(of_slot))
-        by_step[str(step)] = {
-            "new_class_recognised": found.pop(slot),
-            "old_class_left": float((predict(judge, of_slot) == OLD).float().mean()),
-            "remaining_recognised": float(np.mean(list(found.values()))),
-            "new_class_distance": distance,
-        }
-    return by_step
+    return embedded.train(CONFIGS / f"{config}.yaml", data, OUT, ckpt, save_freq=save_freq)
 
 
 def main() -> None:
@@ -143,36 +94,39 @@ def main() -> None:
 
     shutil.rmtree(OUT, ignore_errors=True)
     write_digits()
-    images, classes = real_images()
-    held_out = torch.arange(len(images)) % 5 == 0
-    judge = train_classifier(images[~held_out], classes[~held_out], 10, epochs=12, batch_size=64)
-    accuracy = float((predict(judge, images[held_out]) == classes[held_out]).float().mean())
-    print(f"The judge, a classifier trained on real digits, is right on {accuracy:.1%} of held-out ones")
-
     print("Pre-training on digits 1 to 9, then swapping 9 for 0 by " + " and by ".join(METHODS), flush=True)
     pretrained = runner("pretrain", OUT / "data" / "old", None, 1200)
     runs = {method: runner(method, OUT / "data" / "new", pretrained, SAVE_FREQ) for method in METHODS}
-    curves = {method: measure(judge, images[classes == NEW], run) for method, run in runs.items()}
-    draw(runs, curves)
+    draw(runs)
+    page = write_report(list(runs.values()), OUT / REPORT)
+    found = {method: Run.read(run) for method, run in runs.items()}
     write_json(OUT / "metrics.json", {
-        **describe_run(), "engine": "studiogan" if studiogan else "embedded", "judge_accuracy": accuracy,
-        "seconds": round(time.perf_counter() - start, 1), "checkpoints": {"pretrain": _short(pretrained), **{
-            method: _short(run) for method, run in runs.items()}}, "steps": curves})  # fmt: skip
+        **describe_run(), "engine": "studiogan" if studiogan else "embedded", "seconds": round(time.perf_counter() - start, 1),
+        "checkpoints": {"pretrain": _short(pretrained), **{method: _short(run) for method, run in runs.items()}},
+        "swap_metrics": {method: _in_short(run.metrics) for method, run in found.items()}})  # fmt: skip
 
     print("\n| | new class recognised in the slot | old class left | remaining labels recognised | distance to the new class |")
     print("| --- | --- | --- | --- | --- |")
-    for method, steps in curves.items():
-        for step in ("0", list(steps)[-1]):
-            at = steps[step]
-            print(f"| {method}, step {step} | {at['new_class_recognised']:.0%} | {at['old_class_left']:.0%} "
-                  f"| {at['remaining_recognised']:.0%} | {at['new_class_distance']:.1f} |")  # fmt: skip
-    print(
-        f"\n{time.perf_counter() - start:.0f} s. Look at {_short(OUT)}/before_after.png and curves.png; figures in metrics.json"
-    )
+    for method, run in found.items():
+        for step in (0, list(run.steps)[-1]):
+            at = run.steps[step]
+            print(f"| {method}, step {step} | {at['new']['recognised']:.0%} | {at['old']['left']:.0%} "
+                  f"| {at['remaining']['recognised']:.0%} | {at['new']['frechet_distance']:.1f} |")  # fmt: skip
+    print(f"\n{time.perf_counter() - start:.0f} s. Open the report: {_short(page)}")
 
 
-def draw(runs: dict[str, Path], curves: dict[str, Any]) -> None:
-    """before_after.png and curves.png."""
+def _in_short(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics of a run without those of every single label."""
+    parts = ("elapsed_s", "evaluation_s", "new", "old", "remaining")
+    return {
+        "judge": metrics["judge"],
+        "images_a_label": metrics["images_a_label"],
+        "steps": {step: {part: found[part] for part in parts} for step, found in metrics["steps"].items()},
+    }
+
+
+def draw(runs: Mapping[str, Path]) -> None:
+    """before_after.png: both methods side by side, of the same latents."""
     swap, tuned = runs["class_swap"], runs["fine_tune"]
     draw_before_after(
         OUT / "before_after.png",
@@ -183,19 +137,6 @@ def draw(runs: dict[str, Path], curves: dict[str, Any]) -> None:
             "fine_tune: fine-tuned": load_snapshot(tuned, list(moments(tuned).values())[-1]),
         },
         {**{label: f"label {label + 1}" for label in range(8)}, 8: f"slot {OLD}\n→ {NEW}"},
-    )
-    panels = {
-        "new class recognised in the slot": "new_class_recognised",
-        "Fréchet distance to the new class": "new_class_distance",
-        "remaining labels recognised": "remaining_recognised",
-    }
-    draw_curves(
-        OUT / "curves.png",
-        {
-            title: {m: {int(step): at[key] for step, at in steps.items()} for m, steps in curves.items()}
-            for title, key in panels.items()
-        },
-        logarithmic=("Fréchet distance to the new class",),
     )
 
 

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import hypothesis
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
+from rcas_plugin.metrics.judge import Judge, RealData
+from rcas_plugin.settings import parse_settings
 
 # the same examples everywhere, and no clock: a busy machine is no failure
 hypothesis.settings.register_profile(
@@ -30,6 +37,28 @@ def pair() -> tuple[Generator, Discriminator]:
         for _ in range(20):  # spectral norm's vectors settle
             discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
     return generator, discriminator
+
+
+@pytest.fixture
+def squares() -> Tensor:
+    """Images (32, 3, 32, 32), eight each of the classes a, b, c, d, which differ in brightness."""
+    plain = torch.stack([torch.full((3, 32, 32), -1 + 0.5 * (index // 8)) for index in range(32)])
+    return plain + 0.1 * torch.randn(plain.shape, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def judge_of(squares: Tensor) -> Callable[..., Judge]:
+    """(folder, images a label) -> the judge of a swap of b for d among the labels a, b, c."""
+
+    def make(folder: Path, images: int = 6) -> Judge:
+        targets = [index // 8 for index in range(32)]
+        plan = resolve_labels(parse_settings({"swap": {"b": "d"}}), 3, DataClasses(tuple("abcd"), (8, 8, 8, 8)), "abc")
+        base = TensorDataset(squares)
+        data = RealData(base, tuple(targets), tuple("abcd"))
+        swapped = SwapDataset(base, targets, plan)
+        return Judge.of(folder, "x", data, plan, images, real_images=swapped.images_of, log=lambda line: None)
+
+    return make
 
 
 class OddGenerator(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
+from rcas_plugin.observer import Observer
 from rcas_plugin.registry import phases
+from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.snapshots import save_snapshot
 from rcas_plugin.studiogan.checkpoints import (
     other_size,
     plain_record,
@@ -79,6 +81,7 @@ def train(
     run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
     folder = Path(save_dir) / "checkpoints" / run_name
     method: Method | None = None
+    observer: Observer | None = None
     live, labels = torch.arange(config["DATA"]["num_classes"]), targets
     if settings is not None:
         if ckpt_dir is None:
@@ -91,13 +94,19 @@ def train(
         total_steps = config["OPTIMIZATION"]["total_steps"]
         phases[settings.method].check(settings, plan, total_steps)
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
+        base_images = images
         images, labels = images[[int(item) for item in data.items]], torch.tensor(data.labels)
         live = torch.tensor(plan.live)
         method = phases[settings.method](Context(settings, plan, seed, total_steps, folder, real_images=data.images_of))
         method.load(gan, states)
-        save_snapshot(folder, "before", gan, plan.live, settings.snapshot_images)
+        observer = Observer.of(
+            folder, plan, settings, base=TensorDataset(base_images), targets=targets.tolist(), classes=classes.names,
+            swapped=data, fingerprint=_fingerprint(base_images, classes), cache=Path(save_dir) / "domain", pretrained=gan,
+            origin=str(Path(ckpt_dir).resolve()),
+        )  # fmt: skip
+        observer.before(gan)
         method.prepare(gan)
-        save_snapshot(folder, "reinit", gan, plan.live, settings.snapshot_images)
+        observer.prepared(gan)
     else:
         gan = load_gan(cfg_file, ckpt_dir, seed=seed)
 
@@ -113,8 +122,10 @@ def train(
         loop.step(step)
         if (step + 1) % save_freq == 0 or step + 1 == total:
             _save(folder, gan, loop, step + 1, seed, run_name)
-            if settings is not None:
-                save_snapshot(folder, f"step={step + 1}", gan, live.tolist(), settings.snapshot_images)
+            if observer is not None:
+                observer.saved(step + 1, gan)
+    if observer is not None and observer.judge is not None:
+        write_report([folder], folder / REPORT)
     return folder
 
 
@@ -219,6 +230,10 @@ def _read(cfg_file: str | Path) -> dict[str, Any]:
     if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] != 32:
         raise RcasError(f"{cfg_file}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
     return dict(content)
+
+
+def _fingerprint(images: Tensor, classes: DataClasses) -> str:
+    return hashlib.sha256(images.numpy().tobytes() + repr(classes).encode()).hexdigest()[:16]
 
 
 def _read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
+#: Step (a whole number or not) -> value.
+Curve = Mapping[Any, float]
 
-def end_level(curve: Mapping[float, float], points: int = 3) -> float:
+
+def end_level(curve: Curve, points: int = 3) -> float:
     """The level at the end of a curve: the median of its last points, so that one noisy point does not decide."""
     return float(np.median([curve[step] for step in sorted(curve)[-points:]]))
 
 
-def steps_to_level(curve: Mapping[float, float], level: float) -> float:
+def steps_to_level(curve: Curve, level: float) -> float:
     """The first step at which a falling curve is at `level` or under, by linear interpolation; infinite where it never is."""
     last: tuple[float, float] | None = None
     for step in sorted(curve):
@@ -21,12 +25,12 @@ def steps_to_level(curve: Mapping[float, float], level: float) -> float:
         if value <= level:
             if last is None:
                 return float(step)
-            return last[0] + (step - last[0]) * (last[1] - level) / (last[1] - value)
+            return float(last[0] + (step - last[0]) * (last[1] - level) / (last[1] - value))
         last = (step, value)
     return float("inf")
 
 
-def area_under(curve: Mapping[float, float]) -> float:
+def area_under(curve: Curve) -> float:
     """The area under a curve by trapezia, divided by its steps: the mean height."""
     steps = sorted(curve)
     return float(np.trapezoid([curve[step] for step in steps], steps) / (steps[-1] - steps[0]))

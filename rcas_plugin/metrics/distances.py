@@ -43,6 +43,7 @@ def kernel_distance(real: Tensor, fake: Tensor, *, sigma: float = 1.0, scaled: b
     """
     a, b = (features.double().cpu().numpy() for features in (real, fake))
     scale = float(euclidean_distances(a, squared=True).mean()) if scaled else 1.0
+    scale = scale or 1.0  # real images that are all alike
     gamma = 1 / (2 * sigma**2 * scale)
     squared = rbf_kernel(a, gamma=gamma).mean() + rbf_kernel(b, gamma=gamma).mean() - 2 * rbf_kernel(a, b, gamma=gamma).mean()
     return math.sqrt(max(float(squared), 0.0))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,14 @@ from tqdm.auto import tqdm
 from rcas_plugin.files import atomic_path
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 
-#: The most images that are read; more of them are taken evenly spread.
-LIMIT = 20_000
+#: The most images that are read, and the most numbers in them (1.6 GB); of more they are taken evenly spread.
+LIMIT, NUMBERS = 20_000, 400_000_000
+#: Real images of a class whose features are kept.
+KEPT = 1000
+#: How tensors are named in its file: those of the network, and the features by class index.
+NETWORK, FEATURES = "network.", "features."
+#: A rare class's images are shown to the classifier at the most so many times in the place of once.
+MOST_OFTEN = 20
 #: Every so many-th image is held out to measure the accuracy.
 HELD_OUT = 5
 
@@ -38,12 +44,16 @@ class Domain:
         classes: names, by its outputs.
         accuracy: on the held-out images.
         held_out: how many those are.
+        by_class: class -> the accuracy on its held-out images; classes without any are left out.
+        features: class -> features (n, d) of up to `KEPT` of its real images.
     """
 
     classifier: Classifier
     classes: tuple[str, ...]
     accuracy: float
     held_out: int
+    by_class: Mapping[str, float]
+    features: Mapping[str, Tensor]
 
 
 def domain(
@@ -71,18 +81,48 @@ def domain(
 
 
 def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str]) -> Domain:
-    step = max(1, math.ceil(len(targets) / LIMIT))
+    numbers: int = data[0][0].numel()
+    step = max(1, math.ceil(len(targets) / min(LIMIT, max(1, NUMBERS // numbers))))
     positions = list(range(0, len(targets), step))
-    loader = DataLoader(Subset(data, positions), batch_size=256)
+    loader = DataLoader(Subset(data, positions), batch_size=256, collate_fn=_images_alone)
     bar = tqdm(loader, desc="domain backbone: reading real images", unit="batch", delay=2, disable=None)
-    images = torch.cat([to_unit_range(batch[0]) for batch in bar])
+    images = torch.cat(list(bar))
     labels = torch.tensor([targets[position] for position in positions])
     held_out = torch.zeros(len(labels), dtype=torch.bool)
     held_out[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[::HELD_OUT]] = True
-    epochs = min(40, max(4, round(120_000 / len(labels))))
-    classifier = train_classifier(images[~held_out], labels[~held_out], len(classes), epochs=epochs)
-    accuracy = float((predict(classifier, images[held_out]) == labels[held_out]).float().mean())
-    return Domain(classifier, tuple(classes), accuracy, int(held_out.sum()))
+    shown = _balanced(labels, (~held_out).nonzero().flatten())
+    epochs = max(4, min(120_000 // len(shown), max(20, 30_000 // len(shown)), 200))
+    classifier = train_classifier(images[shown], labels[shown], len(classes), epochs=epochs)
+    right = (predict(classifier, images[held_out]) == labels[held_out]).double()
+    by_class = {
+        name: float(right[labels[held_out] == index].mean())
+        for index, name in enumerate(classes)
+        if (labels[held_out] == index).any()
+    }
+    features = {}
+    for index, name in enumerate(classes):
+        own = images[labels == index]
+        features[name] = features_of(classifier, own[:: max(1, math.ceil(len(own) / KEPT))])
+    return Domain(classifier, tuple(classes), float(right.mean()), int(held_out.sum()), by_class, features)
+
+
+def _images_alone(items: Sequence[Any]) -> Tensor:
+    return torch.stack([to_unit_range(item[0]) for item in items])
+
+
+def _balanced(labels: Tensor, positions: Tensor) -> Tensor:
+    """Positions, those of rare classes several times: else a class of ten images is hardly ever named."""
+    counts = torch.bincount(labels[positions]).clamp(min=1)
+    usual = counts.double().median()
+    times = (usual / counts).round().clamp(1, MOST_OFTEN).long()
+    return positions.repeat_interleave(times[labels[positions]])
+
+
+@torch.no_grad()
+def features_of(classifier: Classifier, images: Tensor) -> Tensor:
+    """Features (n, d) of images in [-1, 1]."""
+    parts = [classifier.features(part) for part in images.split(256)]
+    return torch.cat(parts) if parts else torch.empty(0, classifier.head.in_features)
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -91,14 +131,20 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 
 def _write(path: Path, found: Domain) -> None:
-    about = {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out}
+    about = {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out, "by_class": found.by_class}
     with atomic_path(path) as temporary:
-        save_file(found.classifier.state_dict(), temporary, metadata={"about": json.dumps(about)})
+        tensors = {f"{NETWORK}{name}": value for name, value in found.classifier.state_dict().items()}
+        tensors.update({f"{FEATURES}{index}": found.features[name] for index, name in enumerate(found.classes)})
+        save_file(tensors, temporary, metadata={"about": json.dumps(about)})
 
 
 def _read(path: Path) -> Domain:
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
     classifier = Classifier(3, len(about["classes"]))
-    classifier.load_state_dict(load_file(path))
-    return Domain(classifier.eval(), tuple(about["classes"]), about["accuracy"], about["held_out"])
+    tensors = load_file(path)
+    network = {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)}
+    classifier.load_state_dict(network)
+    features = {name: tensors[f"{FEATURES}{index}"] for index, name in enumerate(about["classes"])}
+    figures = (about["accuracy"], about["held_out"], about["by_class"])
+    return Domain(classifier.eval(), tuple(about["classes"]), *figures, features)

@@ -74,6 +74,7 @@ class DistributedWorker:
                     flush=True,
                 )
             raise SystemExit(130) from None
+        wiring.report()
 
 
 def source_folder() -> str:

@@ -50,7 +50,7 @@ def check_backbone(name: str) -> None:
 def cache_name(run: ActiveRun, name: str) -> str:
     """The backbone in upstream's cache file names: no slashes, and another for other content."""
     if name == DOMAIN:
-        return f"domain-{_fingerprint(run)}"
+        return f"domain-{fingerprint(run)}"
     path = Path(name.removeprefix(FILE)).expanduser()
     about = path.stat()
     return "file-" + hashlib.sha256(f"{path.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:12]
@@ -106,8 +106,7 @@ def _upstreams(original: Any, *args: Any) -> Any:
 
 
 def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
-    folder = Path(run.cfgs.RUN.save_dir) / "domain"
-    path = folder / f"{_fingerprint(run)}.safetensors"
+    path = domain_folder(run) / f"{fingerprint(run)}.safetensors"
     targets, names = targets_and_names(run.base)
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
     first = not distributed or torch.distributed.get_rank() == 0
@@ -125,7 +124,12 @@ def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
     return EvalModel(outputs, device)
 
 
-def _fingerprint(run: ActiveRun) -> str:
+def domain_folder(run: ActiveRun) -> Path:
+    """Where classifiers of the real data are kept, for every run of one -save."""
+    return Path(run.cfgs.RUN.save_dir) / "domain"
+
+
+def fingerprint(run: ActiveRun) -> str:
     """Of the real data's content without opening an image: names, sizes and times of the files, and the image size."""
     base = run.base
     samples = [] if base.hdf5_path is not None else getattr(base.data, "samples", [])

@@ -15,6 +15,7 @@ from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Method
+from rcas_plugin.observer import Observer
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import RcasSettings, parse_settings
 from rcas_plugin.studiogan.checkpoints import (
@@ -71,6 +72,7 @@ class ActiveRun:
         data: the training data as the swap sees them, once they are read.
         base: upstream's data set behind them, or of a plain run; the evaluation's where nothing is trained.
         worker: upstream's worker, once it is made.
+        observer: watches a swap, in the process that writes files.
         names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
         seconds_per_step: as measured so far; 0 before.
     """
@@ -84,6 +86,7 @@ class ActiveRun:
     data: SwapDataset | None = None
     base: Any = None
     worker: Any = None
+    observer: Observer | None = None
     names: tuple[str, ...] | None = None
     seconds_per_step: float = 0.0
 

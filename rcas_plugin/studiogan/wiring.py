@@ -21,12 +21,13 @@ from rcas_plugin.fold import rebuild_adapters
 from rcas_plugin.gan import Gan, Latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
+from rcas_plugin.observer import Observer
 from rcas_plugin.registry import phases
+from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.snapshots import save_snapshot
-from rcas_plugin.studiogan.backbones import cache_name, check_backbone, is_own, wire_backbones
+from rcas_plugin.studiogan.backbones import cache_name, check_backbone, domain_folder, fingerprint, is_own, wire_backbones
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
-from rcas_plugin.studiogan.data import swap_dataset
+from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
@@ -62,6 +63,13 @@ def wire() -> None:
 def adopt(cfgs: Any) -> None:
     """Take over a config in the process that trains; a spawned process gets it by pickle."""
     RUN.cfgs, RUN.swap = cfgs, getattr(cfgs, "rcas_run", None)
+
+
+def report() -> None:
+    """At the end of a swap: the page that `rcas report` makes, in the run's folder."""
+    if RUN.observer is not None and RUN.observer.judge is not None and RUN.worker is not None and RUN.worker.done is not None:
+        page = write_report([RUN.observer.folder], RUN.observer.folder / REPORT)
+        print(f"rcas: the report is {page}", flush=True)
 
 
 # the config ------------------------------------------------------------------------------------------------------------
@@ -290,20 +298,34 @@ def _load_networks(original: Any) -> Any:
         if not swap.starts:
             RUN.method.restore(gan, read_states(swap.source, best=cfgs.RUN.load_best))
             RUN.step = _step_of(swap.source, cfgs.RUN.load_best)
+            if logger is not None:
+                RUN.observer = _observer(Path(swap.source), swap, None, logger)
             _accelerate(gan, swap)
             return networks
         RUN.method.load(gan, read_states(swap.source, best=cfgs.RUN.load_best, folded=True))
-        count, own = swap.settings.snapshot_images, context.directory
-        if own is not None:
-            save_snapshot(own, "before", gan, swap.plan.live, count)
+        if context.directory is not None:
+            RUN.observer = _observer(context.directory, swap, gan, logger)
+            RUN.observer.before(gan)
         RUN.method.prepare(gan)
-        if own is not None:
-            save_snapshot(own, "reinit", gan, swap.plan.live, count)
+        if RUN.observer is not None:
+            RUN.observer.prepared(gan)
             shutil.copyfile(_log_file(cfgs), _log_file(cfgs).with_suffix(".kept"))  # upstream removes the log before it loads
         _accelerate(gan, swap)
         return networks
 
     return load_generator_discriminator
+
+
+def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) -> Observer:
+    """Of the process that writes files; `pretrained` is None where a run goes on."""
+    targets, names = targets_and_names(RUN.base)
+    if RUN.base.hdf5_path is not None and len(swap.classes.names) > max(targets):  # HDF5 files hold indices, folders names
+        names = swap.classes.names
+    assert RUN.data is not None
+    return Observer.of(
+        folder, swap.plan, swap.settings, base=RUN.base, targets=targets, classes=names, swapped=RUN.data,
+        fingerprint=fingerprint(RUN), cache=domain_folder(RUN), pretrained=pretrained, origin=swap.origin, log=logger.info,
+    )  # fmt: skip
 
 
 def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:

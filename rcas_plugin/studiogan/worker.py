@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import time
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
 
-from rcas_plugin.snapshots import save_snapshot
+from rcas_plugin.observer import newest, scalars
 from rcas_plugin.studiogan.checkpoints import write_record
 from rcas_plugin.studiogan.run import ActiveRun
 
@@ -22,6 +22,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             run.worker = self
             self.done: int | None = None
             self.bar: Any = None
+            self.interrupted = False
             self._first: tuple[int, float] | None = None
             if run.swap is not None:
                 self.Dis.register_forward_pre_hook(self._note_what_is_judged)
@@ -68,14 +69,24 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             super().save(step=step, is_best=is_best or not self.RUN.eval_metrics)
             if record := run.record():
                 write_record(self.RUN.ckpt_dir, record)
-            if run.swap is not None and run.gan is not None:
-                plan, count = run.swap.plan, run.swap.settings.snapshot_images
-                save_snapshot(Path(self.RUN.ckpt_dir), f"step={step}", run.gan, plan.live, count)
+            if run.observer is not None and run.gan is not None:
+                found = run.observer.saved(step, run.gan, judged=not self.interrupted)
+                if found is not None:
+                    self._show(found)
+
+        def _show(self, found: dict[str, Any]) -> None:
+            """The newest swap metrics beside the bar, and in wandb where that is on."""
+            if self.bar is not None:
+                self.bar.set_postfix(newest(found))
+            wandb = importlib.import_module("worker").wandb
+            if wandb.run is not None:
+                wandb.log({f"swap/{name}": value for name, value in scalars(found).items()}, step=self.wandb_step)
 
         def save_interrupted(self) -> str | None:
             """Save the steps done so far; returns the folder, or None where there is nothing to save."""
             if self.done is None or self.global_rank != 0:
                 return None
+            self.interrupted = True  # who presses Ctrl-C waits for no metrics
             self.save(step=self.done, is_best=False)
             return str(self.RUN.ckpt_dir)
 

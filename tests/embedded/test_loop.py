@@ -47,7 +47,7 @@ def test_a_swap_from_nothing(tmp_path: Path, data: Path) -> None:
     files = {path: path.read_bytes() for path in pretrained.iterdir()}
     (tmp_path / "d").rename(data / "train" / "d")
 
-    rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2, "preset": "rcas"}
+    rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2, "swap_metrics": 0, "preset": "rcas"}
     run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, save_freq=2, progress=False)
     assert "class_swap" in run.name
     assert read_record(run)["labels"] == ["a", "d", "c"]
@@ -75,7 +75,7 @@ def test_class_swap_as_it_comes_matches_the_slot(tmp_path: Path, data: Path) -> 
     (data / "train" / "d").rename(tmp_path / "d")
     pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
     (tmp_path / "d").rename(data / "train" / "d")
-    rcas = {"swap": {"b": "d"}, "snapshot_images": 2, "label_start": {"iterations": 3, "batch_size": 4}}
+    rcas = {"swap": {"b": "d"}, "snapshot_images": 2, "swap_metrics": 0, "label_start": {"iterations": 3, "batch_size": 4}}
     run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
     (before, labels), (start, _) = (load_snapshot(run, moment) for moment in ("before", "reinit"))
     assert torch.equal(before[labels != 1], start[labels != 1])
@@ -100,6 +100,6 @@ def test_the_config_accelerates_a_swap(tmp_path: Path, data: Path, monkeypatch: 
     accelerated: list[object] = []
     monkeypatch.setattr(loop, "accelerate", lambda *models: accelerated.extend(models))
     for wanted in (False, True):
-        rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "accelerate": wanted}
+        rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "swap_metrics": 0, "accelerate": wanted}
         loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
         assert len(accelerated) == (2 if wanted else 0)

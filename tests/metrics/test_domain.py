@@ -10,7 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from rcas_plugin.metrics import domain as module
-from rcas_plugin.metrics.domain import domain, to_unit_range
+from rcas_plugin.metrics.domain import domain, features_of, to_unit_range
 
 
 class Squares(Dataset[Any]):
@@ -32,12 +32,13 @@ class Squares(Dataset[Any]):
 def test_it_is_trained_once_and_says_what_it_is_worth(tmp_path: Path) -> None:
     data, lines = Squares(), list[str]()
     first = domain(tmp_path / "x.safetensors", data, data.targets, "abc", lines.append)
-    assert data.read == 60
+    assert data.read - 1 == 60, "each once, and one more that tells the size"
     assert first.held_out == 12
     assert first.accuracy == 1.0
     assert "3 classes of these data, right on 100.0% of 12 held-out images" in lines[0]
     second = domain(tmp_path / "x.safetensors", data, data.targets, "abc", lines.append)
-    assert data.read == 60, "nothing is read again"
+    assert data.read - 1 == 60, "nothing is read again"
+    assert second.by_class == {"a": 1.0, "b": 1.0, "c": 1.0}
     assert lines[0] == lines[1]
     images = to_unit_range(torch.stack([data[index][0] for index in range(3)]))
     with torch.no_grad():
@@ -50,7 +51,34 @@ def test_large_data_sets_are_read_evenly_spread(tmp_path: Path, monkeypatch: pyt
     data = Squares()
     data.targets = [index // 20 for index in range(60)]
     found = domain(tmp_path / "x.safetensors", data, data.targets, "abc", lambda line: None)
-    assert (data.read, found.held_out) == (30, 6)
+    assert (data.read - 1, found.held_out) == (30, 6)
+
+
+def test_large_images_are_fewer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "NUMBERS", 20 * 3 * 16 * 16)
+    data = Squares()
+    domain(tmp_path / "x.safetensors", data, data.targets, "abc", lambda line: None)
+    assert data.read - 1 == 20
+
+
+def test_features_of_the_real_images_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "KEPT", 7)
+    data = Squares()
+    first = domain(tmp_path / "x.safetensors", data, data.targets, "abc", lambda line: None)
+    again = domain(tmp_path / "x.safetensors", data, data.targets, "abc", lambda line: None)
+    images = to_unit_range(torch.stack([data[index][0] for index in range(0, 60, 3)]))  # those of a
+    wanted = features_of(first.classifier, images)[::3]  # 20 of them, every third is the most even choice of at most 7
+    assert torch.equal(first.features["a"], wanted)
+    assert all(torch.equal(first.features[name], again.features[name]) for name in "abc")
+
+
+def test_rare_classes_are_shown_more_often() -> None:
+    labels = torch.tensor([0] * 100 + [1] * 90 + [2] * 10 + [3] * 1)
+    shown = torch.bincount(labels[module._balanced(labels, torch.arange(len(labels)))])
+    assert shown.tolist() == [100, 90, 10, 10], "as often as the median class's"
+    labels = torch.tensor([0] * 100 + [1] * 100 + [2] * 2)
+    shown = torch.bincount(labels[module._balanced(labels, torch.arange(len(labels)))])
+    assert shown.tolist() == [100, 100, 40], "at the most MOST_OFTEN times"
 
 
 def test_unit_range() -> None:

@@ -24,7 +24,7 @@ def test_before_after(tmp_path: Path) -> None:
 
 
 def test_curves(tmp_path: Path) -> None:
-    draw_curves(tmp_path / "c.png", {"quantity": {"run": {0: 1.0, 10: 0.1}}}, logarithmic=["quantity"])
+    draw_curves(tmp_path / "c.png", {"quantity": {"run": {0: (1.0, 0.8, 1.2), 10: (0.1, 0.1, 0.1)}}}, logarithmic=["quantity"])
     with Image.open(tmp_path / "c.png") as image:
         assert image.size[0] > 300
 

@@ -119,7 +119,8 @@ class Trained:
         (self.checkpoint,) = (root / "pre" / "checkpoints").iterdir()
 
     def swap_config(self, path: Path, *, steps: int = 4, sections: dict[str, Any] | None = None, **rcas: Any) -> Path:
-        section = {"swap": {"b": "d"}, "importance": {"samples": 8}, "snapshot_images": 2, "preset": "rcas", **rcas}
+        section = {"swap": {"b": "d"}, "importance": {"samples": 8}, "snapshot_images": 2, "swap_metrics": 0}
+        section.update({"preset": "rcas", **rcas})
         return write_config(path, steps=steps, RCAS=section, **(sections or {}))
 
 

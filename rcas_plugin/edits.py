@@ -1,0 +1,41 @@
+"""What a method's `prepare` changed: how many numbers of each layer, and how far."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rcas_plugin.gan import Gan
+
+#: role -> parameter's name -> its values.
+Parameters = dict[str, dict[str, Tensor]]
+
+
+def parameters_of(gan: Gan) -> Parameters:
+    """Copies of the parameters of G and D."""
+    networks = {"generator": gan.generator, "discriminator": gan.discriminator}
+    return {
+        role: {name: value.detach().clone() for name, value in network.named_parameters()} for role, network in networks.items()
+    }
+
+
+def edits(before: Parameters, gan: Gan) -> dict[str, dict[str, dict[str, Any]]]:
+    """By role and parameter: `changed` of `of` numbers, `relative` (norm of the change, of the norm before; None from zero).
+
+    Parameters that are new are left out: a method has put them there.
+    """
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for role, now in parameters_of(gan).items():
+        found[role] = {}
+        for name, value in now.items():
+            old = before[role].get(name)
+            if old is None or old.shape != value.shape:
+                continue
+            norm = float(torch.linalg.vector_norm(old.double()))
+            change = float(torch.linalg.vector_norm((value - old).double()))
+            found[role][name] = {
+                "changed": int((value != old).sum()), "of": value.numel(), "relative": change / norm if norm else None,
+            }  # fmt: skip
+    return found

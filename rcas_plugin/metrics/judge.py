@@ -1,0 +1,179 @@
+"""The judge of one swap: a classifier of the real data of old, new and remaining classes, and what it says of a generator."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset, Subset
+
+from rcas_plugin.gan import Gan, sample_images
+from rcas_plugin.labels import LabelPlan, SwapDataset
+from rcas_plugin.metrics.domain import KEPT, Domain, domain, features_of, to_unit_range
+from rcas_plugin.metrics.neighbours import Neighbours, nearest_real
+from rcas_plugin.metrics.swap import swap_metrics
+
+#: The most generated images of one evaluation; with many labels each has fewer.
+LIMIT = 20_000
+#: Generated images a label that stand for a class whose real images are gone.
+STAND_INS = 256
+
+#: (label, n) -> n images (n, channels, height, width) of the pre-trained GAN, in [-1, 1].
+Pretrained = Callable[[int, int], Tensor]
+
+
+@dataclass(frozen=True)
+class RealData:
+    """Real images to learn the classes from.
+
+    Attributes:
+        data: yields (image, …).
+        targets: the class index of every item.
+        classes: names, by index.
+        gone: old classes without real images.
+        added: what tells these data from others of the same base.
+    """
+
+    data: Dataset[Any]
+    targets: tuple[int, ...]
+    classes: tuple[str, ...]
+    gone: tuple[str, ...] = ()
+    added: str = ""
+
+    def key(self, fingerprint: str) -> str:
+        """A name for what is learned from these; `fingerprint` is that of the data set that they came from."""
+        return hashlib.sha256(f"{fingerprint} {self.added}".encode()).hexdigest()[:16] if self.added else fingerprint
+
+
+def real_data(
+    base: Dataset[Any],
+    targets: Sequence[int],
+    classes: Sequence[str],
+    plan: LabelPlan,
+    swapped: SwapDataset,
+    pretrained: Pretrained | None = None,
+    origin: str = "",
+) -> RealData:
+    """The data set with what a swap adds to it: new classes from folders of their own, and old classes whose images are gone.
+
+    The latter are stood in for by the pre-trained GAN's images. Every label's are added then, so that what sets generated images
+    apart from real ones does not tell the old class.
+
+    Args:
+        base: the whole data set; yields (image, …).
+        targets: the class index of every item.
+        classes: names, by index.
+        plan: of the swap.
+        swapped: the data as the swap sees them.
+        pretrained: the pre-trained GAN; None where it is not at hand.
+        origin: where that came from.
+    """
+    parts, found, names = [base], list(targets), list(classes)
+    added: list[Any] = []
+
+    def add(data: Dataset[Any], count: int, name: str) -> None:
+        if name not in names:
+            names.append(name)
+        parts.append(data)
+        found.extend([names.index(name)] * count)
+
+    for label, files in plan.new_files.items():
+        positions = [position for position in range(swapped.own) if swapped.labels[position] == label]
+        add(Subset(swapped, positions), len(files), plan.names[label])
+        added.append([plan.names[label], [[path, Path(path).stat().st_mtime_ns] for path in files]])
+    present = {names[target] for target in set(found)}
+    gone = [name for _, name in sorted(plan.replaced.items()) if name not in present]
+    if gone:
+        added.append([gone, origin])  # the same with no GAN at hand: a run that goes on finds its judge
+    if gone and pretrained is not None:
+        count = max(1, min(STAND_INS, LIMIT // len(plan.names_before)))
+        for label, name in enumerate(plan.names_before):
+            add(_Images(pretrained(label, count)), count, name)
+    data = ConcatDataset(parts) if len(parts) > 1 else base
+    return RealData(data, tuple(found), tuple(names), tuple(gone), json.dumps(added) if added else "")
+
+
+class _Images(Dataset[Any]):
+    """Images in memory, as a data set."""
+
+    def __init__(self, images: Tensor) -> None:
+        self.images = images
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, position: int) -> tuple[Tensor, int]:
+        return self.images[position], 0
+
+
+class Judge:
+    """What a swap is judged by, at any moment of it.
+
+    Args:
+        found: the classifier, and the real images' features.
+        plan: which class stands behind which label.
+        images: generated images a label; fewer where that makes over `LIMIT` in all.
+        real_images: (label, n) -> real images of a new class, for their neighbours; None where they are not at hand.
+    """
+
+    def __init__(
+        self, found: Domain, plan: LabelPlan, images: int, real_images: Callable[[int, int], Tensor] | None = None
+    ) -> None:
+        self.domain, self.plan = found, plan
+        self.images = max(1, min(images, LIMIT // len(plan.live)))
+        self._real_images = real_images
+        self._neighbours: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        fingerprint: str,
+        data: RealData,
+        plan: LabelPlan,
+        images: int,
+        *,
+        real_images: Callable[[int, int], Tensor] | None = None,
+        log: Callable[[str], None] = print,
+    ) -> Judge:
+        """Trained now, or read from `folder`, where `--eval_backbone domain` keeps its own as well."""
+        with torch.random.fork_rng(devices=[]):  # the training's own draws are the same with a judge and without
+            path = folder / f"{data.key(fingerprint)}.safetensors"
+            return cls(domain(path, data.data, data.targets, data.classes, log), plan, images, real_images)
+
+    def measure(self, gan: Gan) -> dict[str, Any]:
+        """`swap_metrics` of the generator whose images a user sees; the same latents each time."""
+        classifier, features, labels = self.domain.classifier, [], []
+        for label in self.plan.live:
+            wanted = torch.full((self.images,), label)
+            features.append(features_of(classifier, self._sample(gan, wanted)))
+            labels.append(wanted)
+        with torch.no_grad():
+            shown = torch.cat([classifier.head(part).argmax(1) for part in features])
+        return swap_metrics(self.plan, self.domain.classes, self.domain.features, torch.cat(features), shown, torch.cat(labels))
+
+    def neighbours(self, gan: Gan, label: int, shown: int) -> tuple[Tensor, Tensor, Neighbours]:
+        """Of a new class: `shown` generated images, the real image nearest to each, and what the distances say of all of them."""
+        assert self._real_images is not None
+        if label not in self._neighbours:
+            with torch.random.fork_rng(devices=[]):
+                real = to_unit_range(self._real_images(label, KEPT))
+            self._neighbours[label] = real, features_of(self.domain.classifier, real)
+        real, real_features = self._neighbours[label]
+        fakes = self._sample(gan, torch.full((self.images,), label))
+        found = nearest_real(real_features, features_of(self.domain.classifier, fakes))
+        return fakes[:shown], real[found.nearest[:shown]], found
+
+    def _sample(self, gan: Gan, labels: Tensor) -> Tensor:
+        with torch.random.fork_rng(devices=[]):
+            return sample_images(gan.evaluated, labels, gan.latents, seed=int(labels[0]))
+
+    @property
+    def knows_neighbours(self) -> bool:
+        return self._real_images is not None

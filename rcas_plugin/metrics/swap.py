@@ -1,0 +1,125 @@
+"""What a swap is judged by: is the new class there and good, is the old one gone, are the others intact.
+
+Each label's generated images are held against the real images of its class, in the features of a classifier of the real data:
+Fréchet distance (StudioGAN's intra-class FID, in these features), kernel distance, precision, recall, density and coverage
+(Naeem et al., 2020, by prdc), and the class that the classifier sees.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from prdc import compute_prdc
+from torch import Tensor
+
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
+
+#: Neighbours that span a real image's surroundings, as in StudioGAN.
+NEAREST = 5
+#: What `set_metrics` gives, in order; the first two are better low, the others high.
+SET_METRICS = ("frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage")
+
+Values = dict[str, float | None]
+
+
+def set_metrics(real: Tensor, fake: Tensor) -> Values:
+    """`SET_METRICS` of generated features (m, d) against real ones (n, d); None for all where one set has under three images.
+
+    Where there are fewer real images than `NEAREST` neighbours need, all of them are the neighbours.
+    """
+    if min(len(real), len(fake)) < 3:
+        return dict.fromkeys(SET_METRICS)
+    nearest = min(NEAREST, len(real) - 2, len(fake) - 2)
+    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints the sizes
+        found = compute_prdc(real.double().cpu().numpy(), fake.double().cpu().numpy(), nearest)
+    return {
+        "frechet_distance": frechet_distance(real, fake),
+        "kernel_distance": kernel_distance(real, fake),
+        **{name: float(found[name]) for name in SET_METRICS[2:]},
+    }
+
+
+def swap_metrics(
+    plan: LabelPlan, classes: Sequence[str], real: Mapping[str, Tensor], features: Tensor, shown: Tensor, labels: Tensor
+) -> dict[str, Any]:
+    """The metrics of one moment of a swap.
+
+    Args:
+        plan: which class stands behind which label.
+        classes: what the classifier tells apart.
+        real: class -> features (n, d) of its real images.
+        features: (m, d) of generated images.
+        shown: index (m,) into `classes` that the classifier names for each of them.
+        labels: the label (m,) that each was made for.
+
+    Returns:
+        `new`: means over the slots, against the new classes; `recognised` is the part of their images that show them.
+        `old`: the same images against the classes that stood there before; `left` is the part that still shows them (the leak).
+        Of slots whose old class the classifier knows; empty where there are none.
+        `remaining`: means over the remaining labels.
+        `labels`: the same for each label by itself.
+        `confusion`: by label, how many of its images the classifier takes for each class.
+    """
+    of_label: dict[int, dict[str, Any]] = {}
+    of_old: list[Values] = []
+    for label in plan.live:
+        own, name = labels == label, plan.names[label]
+        of_label[label] = {
+            "label": label, "class": name, "part": "new" if label in plan.slots else "remaining", "images": int(own.sum()),
+            "recognised": _share(shown[own], classes, name), **set_metrics(real.get(name, features[:0]), features[own]),
+        }  # fmt: skip
+        old = plan.replaced.get(label)
+        if old is not None and old in real:
+            left = {"left": _share(shown[own], classes, old), **set_metrics(real[old], features[own])}
+            of_label[label]["old"] = {"class": old, **left}
+            of_old.append(left)
+    figures = ("recognised", *SET_METRICS)
+    return {
+        "new": _means((of_label[label] for label in sorted(plan.slots)), figures),
+        "old": _means(of_old, ("left", *SET_METRICS)),
+        "remaining": _means((of_label[label] for label in sorted(plan.remaining)), figures),
+        "labels": [of_label[label] for label in plan.live],
+        "confusion": {str(label): torch.bincount(shown[labels == label], minlength=len(classes)).tolist() for label in plan.live},
+    }
+
+
+def _share(shown: Tensor, classes: Sequence[str], name: str) -> float | None:
+    if name not in classes or not len(shown):
+        return None
+    return float((shown == list(classes).index(name)).double().mean())
+
+
+def _means(rows: Iterable[Mapping[str, Any]], figures: Sequence[str]) -> Values:
+    """Of each figure, over the rows that have it."""
+    found: Values = {}
+    several = list(rows)
+    for figure in figures:
+        values = [row[figure] for row in several if row[figure] is not None]
+        if several:
+            found[figure] = float(np.mean(values)) if values else None
+    return found
+
+
+def in_words(found: Mapping[str, Any]) -> str:
+    """One line of the metrics of one moment, for the log."""
+    new, old, rest = found["new"], found["old"], found["remaining"]
+    parts = [f"new class {_percent(new['recognised'])} recognised, distance {_number(new['frechet_distance'])}"]
+    if old:
+        parts.append(f"old class {_percent(old['left'])} left")
+    if rest:
+        parts.append(f"remaining {_percent(rest['recognised'])} recognised, distance {_number(rest['frechet_distance'])}")
+    return "; ".join(parts)
+
+
+def _percent(value: float | None) -> str:
+    return "not" if value is None else f"{value:.1%}"
+
+
+def _number(value: float | None) -> str:
+    return "not known" if value is None else f"{value:.4g}"

@@ -1,0 +1,162 @@
+"""The runs that a report is about: read from their folders, put together where only the seed differs, compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.metrics.curves import end_level, mean_interval, steps_to_level
+from rcas_plugin.observer import EDITS, METRICS, read_metrics
+from rcas_plugin.report.pictures import Curves
+from rcas_plugin.studiogan.checkpoints import read_record
+
+#: mean, lower and upper end; all three alike for a single run.
+Interval = tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One swap, as its folder tells it.
+
+    Attributes:
+        folder: of the run.
+        record: its `rcas.json`.
+        metrics: its `swap_metrics.json`.
+    """
+
+    folder: Path
+    record: Mapping[str, Any]
+    metrics: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, folder: Path) -> Run:
+        """Raises `RcasError` where the folder holds no metrics of a swap."""
+        metrics = read_metrics(folder)
+        if not metrics.get("steps"):
+            raise RcasError(
+                f"{folder} holds no {METRICS}; give the checkpoint folder of a swap that ran with RCAS.swap_metrics over 0"
+            )
+        return cls(folder, read_record(folder), metrics)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return dict(self.record.get("swap") or {})
+
+    @property
+    def steps(self) -> dict[int, dict[str, Any]]:
+        """The moments by step, ascending."""
+        return {int(step): found for step, found in sorted(self.metrics["steps"].items(), key=lambda item: int(item[0]))}
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return list(self.steps.values())[-1]
+
+    @cached_property
+    def edits(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """What `prepare` changed (`rcas_plugin.edits`); empty where it was not noted."""
+        path = self.folder / EDITS
+        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+
+    def curve(self, part: str, figure: str) -> dict[int, float]:
+        """Step -> the figure, at the moments that have it."""
+        values = {step: found[part].get(figure) for step, found in self.steps.items()}
+        return {step: value for step, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Runs that differ in nothing but the seed.
+
+    Attributes:
+        name: the method, and where that is not enough what tells it from the others.
+        runs: at least one.
+    """
+
+    name: str
+    runs: tuple[Run, ...]
+
+    def at_end(self, part: str, figure: str) -> Interval | None:
+        """Of the last moment of each run that has the figure."""
+        values = [run.last[part].get(figure) for run in self.runs]
+        known = [value for value in values if value is not None]
+        return mean_interval(known) if known else None
+
+    def curve(self, part: str, figure: str) -> dict[int, Interval]:
+        """Over the steps that every run has."""
+        curves = [run.curve(part, figure) for run in self.runs]
+        shared = [step for step in curves[0] if all(step in curve for curve in curves)]
+        return {step: mean_interval([curve[step] for curve in curves]) for step in shared}
+
+    def steps_to(self, level: float) -> list[float]:
+        """Of each run, the step at which the new class's distance was at the level; infinite where it never was."""
+        return [steps_to_level(run.curve("new", "frechet_distance"), level) for run in self.runs]
+
+
+def find_runs(paths: Sequence[Path]) -> list[Run]:
+    """The runs in the folders that were given: a run's own, or one that holds `checkpoints/` of several.
+
+    Raises:
+        RcasError: one of them is or holds no run with metrics.
+    """
+    found = []
+    for path in paths:
+        inside = sorted(file.parent for file in (path / "checkpoints").glob(f"*/{METRICS}"))
+        found += [Run.read(folder) for folder in inside or [path]]
+    return found
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+    """Runs of the same settings and the same pre-trained GAN together, in the order given."""
+    together: dict[str, list[Run]] = {}
+    for run in runs:
+        key = json.dumps([run.settings, run.record.get("source"), run.metrics["slots"]], sort_keys=True)
+        together.setdefault(key, []).append(run)
+    members = list(together.values())
+    names = [str(several[0].settings.get("method", several[0].folder.name)) for several in members]
+    groups = []
+    for name, several in zip(names, members, strict=True):
+        alike = [other[0] for other_name, other in zip(names, members, strict=True) if other_name == name]
+        groups.append(Group(", ".join([name, *_differing(several[0], alike)]), tuple(several)))
+    return groups
+
+
+def _differing(run: Run, others: Sequence[Run]) -> list[str]:
+    """The settings in which a run differs from others of its method, in words; its folder's name where none does."""
+    if len(others) == 1:
+        return []
+    keys = [key for key in run.settings if any(other.settings.get(key) != run.settings[key] for other in others)]
+    return [f"{key} {json.dumps(run.settings[key])}" for key in keys] or [run.folder.name]
+
+
+def common_level(groups: Sequence[Group]) -> float | None:
+    """A distance to the new class that every run reached: the highest of the levels that they ended at."""
+    curves = [run.curve("new", "frechet_distance") for one in groups for run in one.runs]
+    ends = [end_level(curve) for curve in curves if curve]
+    return max(ends) if ends else None
+
+
+def panels(groups: Sequence[Group]) -> dict[str, dict[str, Curves]]:
+    """File name -> quantity -> curves, of what there are values for."""
+    wanted = {
+        "curve_distance": ("Fréchet distance to the new class", "new", "frechet_distance"),
+        "curve_new": ("new class recognised in the slot, %", "new", "recognised"),
+        "curve_old": ("old class left in the slot, %", "old", "left"),
+        "curve_remaining": ("remaining labels recognised, %", "remaining", "recognised"),
+        "curve_remaining_distance": ("Fréchet distance of the remaining labels", "remaining", "frechet_distance"),
+    }
+    found: dict[str, dict[str, Curves]] = {}
+    for file, (quantity, part, figure) in wanted.items():
+        scale = 100 if "%" in quantity else 1
+        curves: dict[str, Mapping[int, Interval]] = {}
+        for one in groups:
+            values = one.curve(part, figure)
+            if values:
+                curves[one.name] = {step: tuple(scale * v for v in value) for step, value in values.items()}  # type: ignore[misc]
+        if curves:
+            found[file] = {quantity: curves}
+    return found

@@ -1,0 +1,108 @@
+"""Swap metrics against libraries' on the same features, and against counts by hand."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+
+import pytest
+import torch
+from prdc import compute_prdc
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
+from torchmetrics.image.kid import poly_mmd
+
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.metrics.swap import NEAREST, SET_METRICS, in_words, set_metrics, swap_metrics
+from rcas_plugin.settings import parse_settings
+
+
+def features(n: int, seed: int, shift: float = 0.0) -> Tensor:
+    source = torch.Generator().manual_seed(seed)
+    return torch.randn(n, 8, generator=source) @ torch.randn(8, 8, generator=torch.Generator().manual_seed(9)) + shift
+
+
+class Through(nn.Module):
+    num_features = 8
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images
+
+
+def test_equal_to_the_libraries() -> None:
+    real, fake = features(150, 0), features(120, 1, 0.3)
+    found = set_metrics(real, fake)
+    metric = FrechetInceptionDistance(feature=Through()).set_dtype(torch.float64)
+    metric.update(real.double(), real=True)
+    metric.update(fake.double(), real=False)
+    assert found["frechet_distance"] == pytest.approx(float(metric.compute()), rel=1e-3)
+    with contextlib.redirect_stdout(io.StringIO()):
+        wanted = compute_prdc(real.numpy(), fake.numpy(), NEAREST)
+    for name in ("precision", "recall", "density", "coverage"):
+        assert found[name] == pytest.approx(float(wanted[name]), rel=1e-3), name
+        assert float(wanted[name]) > 0, "a figure of zero would prove little"
+
+
+def test_precision_to_coverage_by_hand() -> None:
+    real, fake = features(12, 2), features(9, 3, 0.5)
+    d = torch.cdist(real.double(), real.double())
+    radius = d.sort(1).values[:, NEAREST]  # the image itself is the nearest of all
+    own = torch.cdist(fake.double(), fake.double()).sort(1).values[:, NEAREST]
+    across = torch.cdist(real.double(), fake.double())
+    inside = across < radius[:, None]
+    found = set_metrics(real, fake)
+    assert found["precision"] == pytest.approx(inside.any(0).double().mean().item())
+    assert found["recall"] == pytest.approx((across < own).any(1).double().mean().item())
+    assert found["density"] == pytest.approx(inside.sum().item() / (NEAREST * len(fake)))
+    assert found["coverage"] == pytest.approx((across.min(1).values < radius).double().mean().item())
+
+
+def test_few_images() -> None:
+    assert set_metrics(features(2, 0), features(50, 1)) == dict.fromkeys(SET_METRICS)
+    found = set_metrics(features(4, 0), features(50, 1))
+    assert all(value is not None and math.isfinite(value) for value in found.values())
+
+
+@pytest.fixture
+def plan() -> LabelPlan:
+    """Labels a, b, c; b's slot now shows d."""
+    return resolve_labels(parse_settings({"swap": {"b": "d"}}), 3, DataClasses(tuple("abcd"), (5, 5, 5, 5)), "abc")
+
+
+def test_the_leak_is_a_count(plan: LabelPlan) -> None:
+    real = {name: features(20, index) for index, name in enumerate("abcd")}
+    fakes = features(30, 7)
+    labels = torch.arange(3).repeat_interleave(10)
+    shown = torch.tensor([0] * 10 + [3] * 6 + [1] * 3 + [0] + [2] * 8 + [1] * 2)
+    found = swap_metrics(plan, tuple("abcd"), real, fakes, shown, labels)
+    assert found["old"]["left"] == 3 / 10
+    assert found["new"]["recognised"] == 6 / 10
+    assert found["remaining"]["recognised"] == (10 / 10 + 8 / 10) / 2
+    assert found["confusion"] == {"0": [10, 0, 0, 0], "1": [1, 3, 0, 6], "2": [0, 2, 8, 0]}
+    assert [(row["class"], row["part"]) for row in found["labels"]] == [("a", "remaining"), ("d", "new"), ("c", "remaining")]
+    for figure in SET_METRICS:
+        assert found["new"][figure] == set_metrics(real["d"], fakes[10:20])[figure]
+        assert found["old"][figure] == set_metrics(real["b"], fakes[10:20])[figure]
+        each = [set_metrics(real["a"], fakes[:10])[figure], set_metrics(real["c"], fakes[20:])[figure]]
+        assert found["remaining"][figure] == pytest.approx(sum(value for value in each if value is not None) / 2)
+    assert "old class 30.0% left" in in_words(found)
+
+
+def test_an_old_class_that_the_judge_does_not_know(plan: LabelPlan) -> None:
+    real = {name: features(20, index) for index, name in enumerate("acd")}
+    shown = torch.tensor([0] * 10 + [2] * 10 + [1] * 10)
+    found = swap_metrics(plan, tuple("acd"), real, features(30, 7), shown, torch.arange(3).repeat_interleave(10))
+    assert found["old"] == {}
+    assert found["new"]["recognised"] == 1.0
+    assert "old" not in in_words(found)
+
+
+def test_the_kernel_distance_is_a_library_s_mmd() -> None:
+    # torchmetrics' own MMD of a linear kernel, for the way the means are taken; the kernel itself is scikit-learn's
+    real, fake = features(40, 0).double(), features(40, 1, 1.0).double()
+    k = [a @ b.T for a, b in ((real, real), (real, fake), (fake, fake))]
+    unbiased = poly_mmd(real, fake, degree=1, gamma=1.0, coef=0.0)
+    n = len(real)
+    by_hand = (k[0].sum() - k[0].trace() + k[2].sum() - k[2].trace()) / (n * (n - 1)) - 2 * k[1].mean()
+    assert float(unbiased) == pytest.approx(float(by_hand), rel=1e-9)
