@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import hypothesis
+import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from rcas_plugin.embedded import loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.metrics.judge import Judge, RealData
@@ -59,6 +64,47 @@ def judge_of(squares: Tensor) -> Callable[..., Judge]:
         return Judge.of(folder, "x", data, plan, images, real_images=swapped.images_of, log=lambda line: None)
 
     return make
+
+
+class Watched:
+    """A swap of b for d on the embedded networks, after which the old class's images are gone; with metrics and pictures."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        source = np.random.default_rng(0)
+        for index, name in enumerate("abcd"):
+            folder = root / "data" / "train" / name
+            folder.mkdir(parents=True)
+            for number in range(6):
+                Image.fromarray((60 * index + source.integers(0, 30, (8, 8))).astype(np.uint8)).save(folder / f"{number}.png")
+        (root / "data" / "train" / "d").rename(root / "d")
+        self.pretrained = loop.train(self.config(), root / "data", root / "out", progress=False)
+        (root / "d").rename(root / "data" / "train" / "d")
+        shutil.rmtree(root / "data" / "train" / "b")
+        self.run = self.swap()
+
+    def config(self, **sections: object) -> Path:
+        content = {
+            "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
+            "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
+            "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 2},
+        }
+        path = self.root / "config.yaml"
+        path.write_text(yaml.safe_dump({**content, **sections}))
+        return path
+
+    def swap(self, seed: int = 0, **rcas: object) -> Path:
+        """Another run; its folder."""
+        section = {"method": "fine_tune", "swap": {"b": "d"}, "snapshot_images": 2, "swap_metrics": 5, **rcas}
+        out = self.root / f"out-{len(list(self.root.glob('out*')))}"  # runs of one second would have one name
+        return loop.train(
+            self.config(RCAS=section), self.root / "data", out, self.pretrained, seed=seed, save_freq=1, progress=False
+        )
+
+
+@pytest.fixture(scope="session")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Watched:
+    return Watched(tmp_path_factory.mktemp("watched"))
 
 
 class OddGenerator(nn.Module):

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
-from PIL import Image
 
 from rcas_plugin import RcasError
-from rcas_plugin.embedded import loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.metrics.judge import Judge
@@ -24,43 +19,11 @@ from rcas_plugin.observer import METRICS, Observer, load_neighbours, newest, rea
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
-CONFIG = {
-    "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
-    "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
-    "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 2},
-}
+from .conftest import Watched
 
 
-@pytest.fixture(scope="module")
-def swapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
-    """The folder of everything, of the pre-trained GAN, and of a swap of b for d whose old images are gone."""
-    root = tmp_path_factory.mktemp("watched")
-    source = np.random.default_rng(0)
-    for index, name in enumerate("abcd"):
-        folder = root / "data" / "train" / name
-        folder.mkdir(parents=True)
-        for number in range(6):
-            Image.fromarray((60 * index + source.integers(0, 30, (8, 8))).astype(np.uint8)).save(folder / f"{number}.png")
-    shutil.move(root / "data" / "train" / "d", root / "d")
-    pretrained = loop.train(config(root), root / "data", root / "out", progress=False)
-    shutil.move(root / "d", root / "data" / "train" / "d")
-    shutil.rmtree(root / "data" / "train" / "b")
-    return root, pretrained, swap(root, pretrained, swap_metrics=5)
-
-
-def config(root: Path, **sections: object) -> Path:
-    path = root / "config.yaml"
-    path.write_text(yaml.safe_dump({**CONFIG, **sections}))
-    return path
-
-
-def swap(root: Path, pretrained: Path, **rcas: object) -> Path:
-    section = {"method": "fine_tune", "swap": {"b": "d"}, "snapshot_images": 2, **rcas}
-    return loop.train(config(root, RCAS=section), root / "data", root / "out", pretrained, save_freq=1, progress=False)
-
-
-def test_the_metrics_of_each_moment_are_there(swapped: tuple[Path, Path, Path]) -> None:
-    found = read_metrics(swapped[2])
+def test_the_metrics_of_each_moment_are_there(watched: Watched) -> None:
+    found = read_metrics(watched.run)
     assert list(found["steps"]) == ["0", "1", "2"]
     assert found["slots"] == {"1": {"new": "d", "old": "b"}}
     assert found["labels"] == ["a", "d", "c"]
@@ -75,30 +38,29 @@ def test_the_metrics_of_each_moment_are_there(swapped: tuple[Path, Path, Path]) 
     assert set(found["steps"]["2"]["neighbours"]["authentic"]) == {"1"}
 
 
-def test_an_old_class_without_images_is_judged_by_the_pretrained_gan(swapped: tuple[Path, Path, Path]) -> None:
-    found = read_metrics(swapped[2])
+def test_an_old_class_without_images_is_judged_by_the_pretrained_gan(watched: Watched) -> None:
+    found = read_metrics(watched.run)
     assert found["judge"]["classes"] == ["a", "c", "d", "b"]
     assert found["judge"]["about"] == "no real images of b: images of the pre-trained GAN stand for them"
     assert found["before"]["old"]["left"] is not None
 
 
-def test_a_page_is_made(swapped: tuple[Path, Path, Path]) -> None:
-    assert (swapped[2] / "report" / "report.html").is_file()
+def test_a_page_is_made(watched: Watched) -> None:
+    assert (watched.run / "report" / "report.html").is_file()
 
 
-def test_neighbours_are_kept(swapped: tuple[Path, Path, Path]) -> None:
-    ((label, (fakes, reals, distances)),) = load_neighbours(swapped[2]).items()
+def test_neighbours_are_kept(watched: Watched) -> None:
+    ((label, (fakes, reals, distances)),) = load_neighbours(watched.run).items()
     assert label == 1
     assert fakes.shape == reals.shape == (5, 3, 32, 32)
     assert len(distances) == 5
     assert float(reals.mean()) > 0.3, "d is the brightest of the classes"
 
 
-def test_training_does_not_notice(swapped: tuple[Path, Path, Path]) -> None:
-    root, pretrained, watched = swapped
-    alone = swap(root, pretrained, swap_metrics=0, snapshot_images=0)
+def test_training_does_not_notice(watched: Watched) -> None:
+    alone = watched.swap(swap_metrics=0, snapshot_images=0)
     assert not (alone / METRICS).exists()
-    states = [read_checkpoint(checkpoint_files(run)["G"])["state_dict"] for run in (watched, alone)]
+    states = [read_checkpoint(checkpoint_files(run)["G"])["state_dict"] for run in (watched.run, alone)]
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 

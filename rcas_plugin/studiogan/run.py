@@ -177,16 +177,20 @@ def _check_files(cfgs: Any, labels: int) -> None:
 
 
 def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
-    """The tensors that this config's G and D would have: names and shapes, no memory."""
+    """The tensors that this config's G and D would have: names and shapes, and no memory but for StyleGAN's.
+
+    StyleGAN computes its filters as it is built, and moves them to a device of their own, which no tensor without memory can.
+    """
+    device = "cpu" if cfgs.MODEL.backbone in ("stylegan2", "stylegan3") else "meta"
     model: Any = importlib.import_module("models.model")
     build = getattr(model.load_generator_discriminator, "upstream", model.load_generator_discriminator)
     ops: Any = importlib.import_module("utils.ops")
     initialise = ops.init_weights
     ops.init_weights = lambda modules, method: None
     try:
-        with torch.device("meta"):
+        with torch.random.fork_rng(devices=[]), torch.device(device):
             networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=_without_ema(cfgs.MODEL),
-                             STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES, RUN=cfgs.RUN, device="meta", logger=None)  # fmt: skip
+                             STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES, RUN=cfgs.RUN, device=device, logger=None)  # fmt: skip
     finally:
         ops.init_weights = initialise
     return {"G": networks[0].state_dict(), "D": networks[3].state_dict()}

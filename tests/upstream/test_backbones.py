@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from rcas_plugin import reinitialize, select_synapses, synapse_importance
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.gan import Gan, generate, sample_images
 from rcas_plugin.studiogan.networks import load_gan
+from rcas_plugin.studiogan.run import empty_networks
 
 from .conftest import write_config
 
@@ -100,6 +102,24 @@ def test_importance_equals_the_loop(
     selection = select_synapses(found, ratio=0.1)
     assert reinitialize([gan.generator, gan.discriminator], selection) > 50
     assert sample_images(gan.generator, torch.tensor([0, 1]), gan.latents).isfinite().all()
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_shapes_that_a_checkpoint_is_checked_against_are_the_networks(
+    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "stylegan2":
+        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
+    gan = build(studiogan, tmp_path, name)
+    before = torch.get_rng_state()
+    cfgs = upstream("config").Configurations(str(tmp_path / f"{name}-3.yaml"))
+    cfgs.RUN = SimpleNamespace(mixed_precision=False)
+    found = empty_networks(cfgs)
+    assert torch.equal(torch.get_rng_state(), before)
+    for network, built in (("G", gan.generator), ("D", gan.discriminator)):
+        assert {key: value.shape for key, value in found[network].items()} == {
+            key: value.shape for key, value in built.state_dict().items()
+        }
 
 
 def test_embedded_checkpoints_load_in_upstream_and_back(studiogan: Path, upstream: Any, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rcas_plugin.observer import read_metrics
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
 
 from .conftest import Trained
@@ -33,6 +34,8 @@ def test_from_the_checkpoint_alone(trained: Trained, tmp_path: Path) -> None:
     assert "goes on after step 2" in ended.stdout
     (folder,) = (tmp_path / "checkpoints").iterdir()
     assert f"done: {folder}" in ended.stdout
+    assert f"its report: {folder / 'report' / 'report.html'}" in ended.stdout
+    assert list(read_metrics(folder)["steps"]) == ["0", "2", "4"]
     assert read_checkpoint(checkpoint_files(folder)["D"])["step"] == 4
     assert read_record(folder)["labels"] == ["a", "d", "c"]
     assert read_record(folder)["source"] == str(trained.checkpoint.resolve())
