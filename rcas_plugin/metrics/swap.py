@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import parallel_config
 from prdc import compute_prdc
 from torch import Tensor
 
@@ -36,7 +37,8 @@ def set_metrics(real: Tensor, fake: Tensor) -> Values:
     if min(len(real), len(fake)) < 3:
         return dict.fromkeys(SET_METRICS)
     nearest = min(NEAREST, len(real) - 2, len(fake) - 2)
-    with contextlib.redirect_stdout(io.StringIO()):  # prdc prints the sizes
+    # prdc prints the sizes, and asks for eight threads, among which scikit-learn's warning filters get lost
+    with contextlib.redirect_stdout(io.StringIO()), parallel_config(backend="sequential"):
         found = compute_prdc(real.double().cpu().numpy(), fake.double().cpu().numpy(), nearest)
     return {
         "frechet_distance": frechet_distance(real, fake),

@@ -323,7 +323,7 @@ def _facts(one: Group) -> list[tuple[str, str]]:
         ("generated images a label", str(metrics["images_a_label"])),
         ("neighbours of precision to coverage", f"{NEAREST}, fewer where there are fewer images"),
         ("time of the evaluations", duration(sum(found["evaluation_s"] for run in one.runs for found in run.steps.values()))),
-        *((key, str(metrics.get(key))) for key in ("machine", "python", "torch", "commit", "date", "command")),
+        *((key, str(metrics.get(key) or "not known")) for key in ("machine", "python", "torch", "commit", "date", "command")),
     ]
 
 

@@ -45,7 +45,8 @@ def draw_before_after(
 
 def _show_strip(axis: mpl.axes.Axes, images: Tensor) -> None:
     pixels = np.concatenate(list(((images + 1) / 2).clamp(0, 1).permute(0, 2, 3, 1).numpy()), axis=1)
-    if np.abs(pixels - pixels.mean(-1, keepdims=True)).max() < 0.2:  # grayscale data, repeated to three channels
+    colour = np.abs(pixels - pixels.mean(-1, keepdims=True))
+    if colour.max() < 0.2 and colour.mean() < 0.02:  # grayscale data, repeated to three channels
         axis.imshow(pixels.mean(-1), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     else:
         axis.imshow(pixels, interpolation="nearest")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import math
+import warnings
 
 import pytest
 import torch
@@ -56,6 +57,13 @@ def test_precision_to_coverage_by_hand() -> None:
     assert found["recall"] == pytest.approx((across < own).any(1).double().mean().item())
     assert found["density"] == pytest.approx(inside.sum().item() / (NEAREST * len(fake)))
     assert found["coverage"] == pytest.approx((across.min(1).values < radius).double().mean().item())
+
+
+def test_the_process_keeps_its_warning_filters() -> None:
+    before = list(warnings.filters)
+    for seed in range(5):
+        set_metrics(features(300, seed), features(300, seed + 1))
+    assert list(warnings.filters) == before
 
 
 def test_few_images() -> None:

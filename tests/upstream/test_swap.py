@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from rcas_plugin import Selection
+from rcas_plugin.observer import read_metrics
 from rcas_plugin.snapshots import load_snapshot, moments
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
 from rcas_plugin.studiogan.patching import install, uninstall
@@ -173,13 +174,15 @@ def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
 
 
 def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tuple[Path, Path], tmp_path: Path) -> None:
-    config = trained.swap_config(tmp_path / "swap.yaml", steps=2, retain=1.0)
+    config = trained.swap_config(tmp_path / "swap.yaml", steps=2, retain=1.0, swap_metrics=5)
     run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
              "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
     (run,) = (tmp_path / "checkpoints").iterdir()
     one, two = (Selection.load(folder / "selection.safetensors") for folder in (swapped[1], run))
     same = sum(int((one.masks[r][n] == two.masks[r][n]).sum()) for r in one.masks for n in one.masks[r])
     every = sum(mask.numel() for masks in one.masks.values() for mask in masks.values())
+    assert list(read_metrics(run)["steps"]) == ["0", "2"]
+    assert (run / "report" / "report.html").is_file()
     assert same / every > 0.999, "float32 sums in another order may swap two weights at the threshold"
 
 
