@@ -58,6 +58,7 @@ class Section:
     name: str
     verdict: str
     numbers: list[dict[str, Any]]
+    distances: list[tuple[str, str]]
     rows: list[list[str]]
     labels: list[list[str]]
     images: list[Picture] = field(default_factory=list)
@@ -101,6 +102,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "level": level,
         "reached": [_reached(one, level) for one in groups] if level is not None else [],
         "several": len(groups) > 1,
+        "first": _first(groups, level) if level is not None else "",
         "seeds": max(len(one.runs) for one in groups),
     }
     environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -135,7 +137,7 @@ def verdict(run: Run) -> str:
 
 def _section(one: Group, stem: Path) -> Section:
     run = one.runs[0]
-    section = Section(one.name, verdict(run), _numbers(one), _rows(run), _labels(run))
+    section = Section(one.name, verdict(run), _numbers(one), _distances(one), _rows(run), _labels(run))
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)
@@ -182,6 +184,11 @@ def _numbers(one: Group) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
+def _distances(one: Group) -> list[tuple[str, str]]:
+    found = {"distance to the new class": "new", "distance of the remaining": "remaining"}
+    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
+
+
 FIGURES = ("recognised", "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage")
 
 
@@ -221,6 +228,16 @@ def _reached(one: Group, level: float) -> list[str]:
     return [one.name, steps, duration(sum(seconds) / len(seconds))]
 
 
+def _first(groups: Sequence[Group], level: float) -> str:
+    """Which of several was at the common level first, in a sentence."""
+    ranked = sorted(groups, key=lambda one: sum(one.steps_to(level)))
+    if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
+        return ""
+    said = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
+            (_reached(one, level) for one in ranked)]  # fmt: skip
+    return f"At a distance of {level:.3g} to the new class: {', '.join(said)}."
+
+
 def _time_at(run: Run, step: float) -> float:
     """Seconds that a run had taken at a step, by linear interpolation."""
     if math.isinf(step):
@@ -237,6 +254,13 @@ def _percent(interval: Interval | None) -> str:
         return "not known"
     mean, low, high = (100 * value for value in interval)
     return f"{mean:.1f} %" if low == mean == high else f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def _plain(interval: Interval | None) -> str:
+    if interval is None:
+        return "not known"
+    mean, low, high = interval
+    return f"{mean:.3g}" if low == mean == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
 def duration(seconds: float) -> str:

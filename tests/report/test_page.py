@@ -127,6 +127,8 @@ def test_runs_that_differ_in_the_seed_are_one_line(tmp_path: Path) -> None:
     page = Page(write_report(folders, tmp_path / "out"))
     text = " ".join(page.text)
     assert "3 to 5" in text, "the seeds' steps to the level"
+    assert "At a distance of 80 to the new class: x after 3 to 5 steps (3 s), y after 10 steps (7 s)." in text
+    assert "15 [" in text, "the mean of 20 and 10 with its interval"
     assert "shaded bands are 95 % intervals" in text
     assert [link["href"] for link in page.all("a")][1:] == ["#run-1", "#run-2"]
 
