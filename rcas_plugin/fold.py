@@ -16,9 +16,12 @@ _BETWEEN, _TABLE, _FIRST = ".parametrizations.", ".original", ".0."
 
 
 def fold_network(network: nn.Module) -> None:
-    """Replace every parametrized weight by its value, in place."""
+    """Replace every parametrized weight by its value, in place; copies of the network stay as they are."""
     for layer in list(network.modules()):
         if parametrize.is_parametrized(layer):
+            # torch makes a class for each parametrized layer, a deep copy shares it, and its weight is deleted from the class
+            own = {name: value for name, value in vars(type(layer)).items() if name not in ("__dict__", "__weakref__")}
+            layer.__class__ = type(type(layer).__name__, type(layer).__bases__, own)
             for tensor in list(layer.parametrizations):  # type: ignore[arg-type]  # a ModuleDict
                 parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
 

@@ -92,6 +92,18 @@ def test_a_folded_state_makes_the_same_images_and_logits(pair: Any) -> None:
     torch.testing.assert_close(sample_images(gan.generator, labels, gan.latents), images, rtol=0, atol=1e-6)
 
 
+def test_a_copy_is_folded_and_the_original_stays(pair: Any) -> None:
+    gan = adapt(pair)
+    labels = torch.tensor([0, 1, 2, 3])
+    images = sample_images(gan.generator, labels, gan.latents)
+    copied = copy.deepcopy(gan.generator)
+    fold_network(copied)
+    assert not adapted(copied.state_dict())
+    assert len(propagations(gan.generator)) == 12
+    for network in (gan.generator, copied, copy.deepcopy(gan.generator)):
+        torch.testing.assert_close(sample_images(network, labels, gan.latents), images, rtol=0, atol=1e-6)
+
+
 def test_adapters_are_rebuilt_from_a_checkpoint_alone(pair: Any, tmp_path: Any) -> None:
     fresh = copy.deepcopy(pair)
     gan = adapt(pair)

@@ -153,10 +153,11 @@ def test_the_penalty_is_the_formula_by_hand(pair: Any) -> None:
     assert float(found.detach()) == pytest.approx(by_hand, rel=1e-6)
 
 
-def test_remaining_labels_are_kept_in_it_too(pair: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("ema", [True, False])
+def test_remaining_labels_are_kept_in_it_too(pair: Any, tmp_path: Path, ema: bool) -> None:
     method = method_for(5, classes=list("daefb"), retain=3.0)
     method.context = dataclasses.replace(method.context, directory=tmp_path)
-    gan = loaded(pair, method, ema=True)
+    gan = loaded(pair, method, ema=ema)
     method.prepare(gan)
     gan.generator.eval()
     batch = Batch(0, torch.zeros(3, 3, 32, 32), torch.tensor([0, 1, 2]))
