@@ -94,7 +94,7 @@ class StagesSettings(Section):
     bn: int | None = Field(
         None,
         ge=0,
-        description="steps that train scores, residuals and tables alone; a third if empty, all for a class of under 100 images",
+        description="steps that train scores, residuals and tables alone; a tenth if empty, all for a class of under 100 images",
     )
     ft: int | None = Field(None, ge=0, description="steps that then train all but scores and tables; the rest if empty")
 
@@ -150,7 +150,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # what did best in the trials of docs/results/README.md; it edits what the slot's label alone reaches, so that batch norm's
     # statistics stay good for the others
     "class_swap": {"label_start": {"how": "match"}, "retain": 10.0, "bn_batches": 0},
-    "bn_propagation": {"label_start": {"how": "match"}},
+    "bn_propagation": {"label_start": {"how": "match"}, "retain": 10.0},
     # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
     "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
 }

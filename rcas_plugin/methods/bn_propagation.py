@@ -222,9 +222,12 @@ class BnPropagation(Method):
         return role == DISCRIMINATOR or name in own.scores or name in own.residuals or name in own.tables
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
-        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; and the base's term."""
+        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's term.
+
+        In stage bn the remaining labels move by their tables alone, and stay where they are without a term (docs/results/README.md).
+        """
         assert self.gan is not None
-        retained = super().generator_loss(batch)
+        retained = super().generator_loss(batch) if self._stage == "ft" else None
         settings, own = self.context.settings.propagation, list(propagations(self.gan.generator).values())
         if not settings.l1 and not settings.l2:
             return retained
@@ -251,7 +254,7 @@ FEW = 100
 
 
 def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
-    """Steps of the two stages: as the section says, or a third and the rest, or `FEW` images: stage bn alone.
+    """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
 
     Raises:
         RcasError: they do not make up the run.
@@ -259,7 +262,7 @@ def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tupl
     bn, ft = settings.stages.bn, settings.stages.ft
     few = min((plan.counts.get(label, FEW) for label in plan.slots), default=FEW) < FEW
     if bn is None:
-        bn = total_steps - ft if ft is not None else total_steps if few else total_steps // 3
+        bn = total_steps - ft if ft is not None else total_steps if few else total_steps // 10
     if ft is None:
         ft = total_steps - bn
     if bn < 0 or ft < 0 or bn + ft != total_steps:
