@@ -222,9 +222,9 @@ class BnPropagation(Method):
         return role == DISCRIMINATOR or name in own.scores or name in own.residuals or name in own.tables
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
-        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's term.
+        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's.
 
-        In stage bn the remaining labels move by their tables alone, and stay where they are without a term (docs/results/README.md).
+        In stage bn the remaining labels move by their tables alone, and stay good without a term (docs/results/README.md).
         """
         assert self.gan is not None
         retained = super().generator_loss(batch) if self._stage == "ft" else None
@@ -250,7 +250,7 @@ class BnPropagation(Method):
 
 #: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few
 #: undoes what the scores have learned (docs/results/README.md).
-FEW = 100
+FEW = 30
 
 
 def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
