@@ -444,6 +444,30 @@ def print_table(part: str, table: dict[str, Any]) -> None:
         print(f"| {name} | {figures['runs']} | " + " | ".join(cells) + " |")
 
 
+#: The steps at which `print_curves` shows the distance.
+CURVE_STEPS = (0, 40, 120, 240, 360, 480, 720)
+
+
+def mean_curves(args: argparse.Namespace, part: str) -> dict[str, dict[str, float]]:
+    """Of every method, the mean distance over all its runs at some steps."""
+    found = {}
+    for few in args.images:
+        for name in args.methods:
+            curves = [row["curve"] for row in read_rows(args, part, name, few).values()]
+            if curves:
+                shown = [str(step) for step in CURVE_STEPS if all(str(step) in curve for curve in curves)]
+                means = {step: float(np.mean([curve[step]["distance"] for curve in curves])) for step in shown}
+                found[Row(part, 0, PAIRS[part][0], name, few).method] = means
+    return found
+
+
+def print_curves(part: str, curves: dict[str, dict[str, float]]) -> None:
+    steps = list(next(iter(curves.values()), {}))
+    print(f"\n{part}: mean distance over the steps\n\n| | " + " | ".join(steps) + " |\n| --- |" + " --- |" * len(steps))
+    for name, means in curves.items():
+        print(f"| {name} | " + " | ".join(f"{means[step]:.0f}" for step in steps) + " |")
+
+
 def _cell(interval: tuple[float, float, float], percent: bool) -> str:
     mean, low, high = (100 * value for value in interval) if percent else interval
     if percent:
@@ -505,8 +529,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run_grid(args, part)
         table = compare(args, part)
         print_table(part, table)
+        curves = mean_curves(args, part)
+        print_curves(part, curves)
         judged = json.loads((args.out / "judge" / f"{DATASETS[part]}.json").read_text())
-        results[part] = {"steps": STEPS[part], "judge": judged, "table": table, "rows": all_rows(args, part)}
+        results[part] = {"steps": STEPS[part], "judge": judged, "table": table, "curves": curves, "rows": all_rows(args, part)}
     what = {"judge": JUDGE, "options": OPTIONS, "sections": METHODS}
     write_json(args.out / args.json, {**describe_run(), **what, **results})
 
