@@ -94,7 +94,7 @@ class StagesSettings(Section):
     bn: int | None = Field(
         None,
         ge=0,
-        description="steps that train scores, residuals and tables alone; a tenth if empty, all for a class of under 30 images",
+        description="steps that train scores, residuals and tables alone; a tenth if empty, all for a class of under 100 images",
     )
     ft: int | None = Field(None, ge=0, description="steps that then train all but scores and tables; the rest if empty")
 

@@ -250,7 +250,7 @@ class BnPropagation(Method):
 
 #: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few
 #: undoes what the scores have learned (docs/results/README.md).
-FEW = 30
+FEW = 100
 
 
 def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:

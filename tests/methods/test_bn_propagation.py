@@ -243,9 +243,9 @@ def test_the_stages_make_up_the_run(stages: dict[str, int], expected: tuple[int,
     settings = parse_settings({"swap": {0: 1}, "method": "bn_propagation", "stages": stages})
     plan = LabelPlan(2, {0: 1}, {}, ("b",), ("a",))
     assert stages_of(settings, plan, 10) == expected
-    few = stages_of(settings, dataclasses.replace(plan, counts={0: 29}), 10)
+    few = stages_of(settings, dataclasses.replace(plan, counts={0: 99}), 10)
     assert few == (expected if stages else (10, 0)), "so few images are not fine-tuned on, where the section does not ask for it"
-    assert stages_of(settings, dataclasses.replace(plan, counts={0: 30}), 10) == expected
+    assert stages_of(settings, dataclasses.replace(plan, counts={0: 100}), 10) == expected
 
 
 @pytest.mark.parametrize("stages", [{"bn": 4, "ft": 4}, {"bn": 11}, {"ft": 11}])
