@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -186,6 +187,15 @@ def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tupl
     assert same / every > 0.999, "float32 sums in another order may swap two weights at the threshold"
 
 
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """A child process that hears SIGINT, even where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("heard")
 def test_control_c_leaves_a_checkpoint_that_goes_on(trained: Trained, tmp_path: Path) -> None:
     config = trained.swap_config(tmp_path / "swap.yaml", steps=100_000)
     main = str(trained.studiogan / "src" / "main.py")
