@@ -143,7 +143,7 @@ class Observer:
 
     def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
         found = judge.measure(gan)
-        if judge.knows_neighbours and moment != "before":
+        if moment != "before":
             found["neighbours"] = self._keep_neighbours(judge, gan)
         found = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **found}
         if not self._content:

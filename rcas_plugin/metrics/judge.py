@@ -119,12 +119,10 @@ class Judge:
         found: the classifier, and the real images' features.
         plan: which class stands behind which label.
         images: generated images a label; fewer where that makes over `LIMIT` in all.
-        real_images: (label, n) -> real images of a new class, for their neighbours; None where they are not at hand.
+        real_images: (label, n) -> real images of a new class, for their neighbours.
     """
 
-    def __init__(
-        self, found: Domain, plan: LabelPlan, images: int, real_images: Callable[[int, int], Tensor] | None = None
-    ) -> None:
+    def __init__(self, found: Domain, plan: LabelPlan, images: int, real_images: Callable[[int, int], Tensor]) -> None:
         self.domain, self.plan = found, plan
         self.images = max(1, min(images, LIMIT // len(plan.live)))
         self._real_images = real_images
@@ -139,7 +137,7 @@ class Judge:
         plan: LabelPlan,
         images: int,
         *,
-        real_images: Callable[[int, int], Tensor] | None = None,
+        real_images: Callable[[int, int], Tensor],
         log: Callable[[str], None] = print,
     ) -> Judge:
         """Trained now, or read from `folder`, where `--eval_backbone domain` keeps its own as well."""
@@ -160,7 +158,6 @@ class Judge:
 
     def neighbours(self, gan: Gan, label: int, shown: int) -> tuple[Tensor, Tensor, Neighbours]:
         """Of a new class: `shown` generated images, the real image nearest to each, and what the distances say of all of them."""
-        assert self._real_images is not None
         if label not in self._neighbours:
             with torch.random.fork_rng(devices=[]):
                 real = to_unit_range(self._real_images(label, KEPT))
@@ -173,7 +170,3 @@ class Judge:
     def _sample(self, gan: Gan, labels: Tensor) -> Tensor:
         with torch.random.fork_rng(devices=[]):
             return sample_images(gan.evaluated, labels, gan.latents, seed=int(labels[0]))
-
-    @property
-    def knows_neighbours(self) -> bool:
-        return self._real_images is not None

@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from rcas_plugin.files import atomic_path
-from rcas_plugin.metrics.swap import NEAREST
+from rcas_plugin.metrics.swap import NEAREST, SET_METRICS
 from rcas_plugin.observer import load_neighbours
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
 from rcas_plugin.report.runs import Group, Interval, Run, common_level, find_runs, group, panels
@@ -189,7 +189,7 @@ def _distances(one: Group) -> list[tuple[str, str]]:
     return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
 
 
-FIGURES = ("recognised", "frechet_distance", "kernel_distance", "precision", "recall", "density", "coverage")
+FIGURES = ("recognised", *SET_METRICS)
 
 
 def _rows(run: Run) -> list[list[str]]:

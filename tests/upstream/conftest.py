@@ -57,6 +57,19 @@ def upstream(studiogan: Path) -> Iterator[Callable[[str], Any]]:
         yield importlib.import_module
 
 
+@pytest.fixture
+def narrow_stylegan(upstream: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """StyleGAN2 at its full width is too slow here; its width is an argument of its networks."""
+    module = upstream("models.stylegan2")
+    for network in (module.SynthesisNetwork, module.Discriminator):
+        original = network.__init__
+
+        def init(self: Any, *args: Any, original: Any = original, **kwargs: Any) -> None:
+            original(self, *args, **{**kwargs, "channel_base": 64, "channel_max": 8})
+
+        monkeypatch.setattr(network, "__init__", init)
+
+
 MODEL = {"backbone": "resnet", "g_cond_mtd": "cBN", "d_cond_mtd": "PD", "apply_d_sn": True, "z_dim": 4, "g_conv_dim": 2,
          "d_conv_dim": 2}  # fmt: skip
 

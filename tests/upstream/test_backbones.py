@@ -50,23 +50,9 @@ def build(studiogan: Path, folder: Path, name: str, classes: int = 3) -> Gan:
     return gan
 
 
-def narrow_stylegan(monkeypatch: pytest.MonkeyPatch, module: Any) -> None:
-    """StyleGAN2 at its full width is too slow here; its width is an argument of its networks."""
-    for network in (module.SynthesisNetwork, module.Discriminator):
-        original = network.__init__
-
-        def init(self: Any, *args: Any, original: Any = original, **kwargs: Any) -> None:
-            original(self, *args, **{**kwargs, "channel_base": 64, "channel_max": 8})
-
-        monkeypatch.setattr(network, "__init__", init)
-
-
+@pytest.mark.usefixtures("narrow_stylegan")
 @pytest.mark.parametrize("name", BACKBONES)
-def test_importance_equals_the_loop(
-    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if name == "stylegan2":
-        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
+def test_importance_equals_the_loop(name: str, studiogan: Path, tmp_path: Path) -> None:
     gan = build(studiogan, tmp_path, name)
     with torch.no_grad():  # spectral norm's vectors and batch norm's statistics leave their initial values
         for _ in range(3):
@@ -104,12 +90,11 @@ def test_importance_equals_the_loop(
     assert sample_images(gan.generator, torch.tensor([0, 1]), gan.latents).isfinite().all()
 
 
+@pytest.mark.usefixtures("narrow_stylegan")
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_shapes_that_a_checkpoint_is_checked_against_are_the_networks(
-    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path
 ) -> None:
-    if name == "stylegan2":
-        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
     gan = build(studiogan, tmp_path, name)
     before = torch.get_rng_state()
     cfgs = upstream("config").Configurations(str(tmp_path / f"{name}-3.yaml"))

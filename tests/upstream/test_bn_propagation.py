@@ -27,18 +27,15 @@ from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint,
 from rcas_plugin.studiogan.networks import load_gan
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
-from .test_backbones import BACKBONES, build, narrow_stylegan
+from .test_backbones import BACKBONES, build
 from .test_label_bound import EXPECTED
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("narrow_stylegan")
 @pytest.mark.parametrize("name", BACKBONES)
-def test_other_labels_on_every_backbone(
-    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_other_labels_on_every_backbone(name: str, studiogan: Path, tmp_path: Path) -> None:
     """Three labels become five; the third class goes, the others stay; what is folded loads in upstream's plain networks."""
-    if name == "stylegan2":
-        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
     before, gan, plain = (build(studiogan, tmp_path, name, classes) for classes in (3, 5, 5))
     reestimate_batch_norm(before.generator, [0, 1, 2], before.latents, batches=5)
     gan.ema = copy.deepcopy(gan.generator)

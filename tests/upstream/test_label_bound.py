@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,7 +16,7 @@ from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.label_start import match_features
 
 from .conftest import Trained
-from .test_backbones import BACKBONES, build, narrow_stylegan
+from .test_backbones import BACKBONES, build
 
 #: (tensors of G, tensors of D) that have a row or a column a label.
 EXPECTED = {
@@ -34,12 +32,9 @@ EXPECTED = {
 }
 
 
+@pytest.mark.usefixtures("narrow_stylegan")
 @pytest.mark.parametrize("name", BACKBONES)
-def test_found_and_matched_with_every_other_label_left_as_it_was(
-    name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if name == "stylegan2":
-        narrow_stylegan(monkeypatch, upstream("models.stylegan2"))
+def test_found_and_matched_with_every_other_label_left_as_it_was(name: str, studiogan: Path, tmp_path: Path) -> None:
     gan = build(studiogan, tmp_path, name)
     found = find_label_bound(gan, 3)
     counts = tuple(sum(bound.role == role for bound in found) for role in ("generator", "discriminator"))
