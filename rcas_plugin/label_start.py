@@ -33,13 +33,17 @@ def start_at_mean(gan: Gan, num_classes: int, slots: Sequence[int], remaining: S
         _refresh(copies)
 
 
+#: Updates of the slot's columns where nothing else is asked for.
+UPDATES = 60
+
+
 def match_features(
     gan: Gan,
     num_classes: int,
     slot: int,
     real: Tensor,
     *,
-    iterations: int = 60,
+    iterations: int = UPDATES,
     batch_size: int = 32,
     lr: float = 0.05,
     seed: int = 0,

@@ -74,7 +74,12 @@ class LabelStartSettings(Section):
     how: Literal["keep", "mean", "match"] = Field(
         "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
     )
-    iterations: int = Field(60, gt=0, description="for match: updates of the slot's columns, each less than a training step")
+    iterations: int | None = Field(
+        None,
+        gt=0,
+        description="for match: updates of the slot's columns, each less than a training step; 60 if empty, "
+        "in bn_propagation 150 for a class of under 100 images",
+    )
     batch_size: int = Field(32, gt=1, description="for match: generated images an update")
     lr: float = Field(0.05, gt=0, description="for match: Adam's")
     images: int = Field(512, gt=0, description="for match: real images of the new class, at the most")

@@ -47,7 +47,17 @@ METHODS: dict[str, dict[str, Any]] = {
     "fine_tune": {"method": "fine_tune"},
     "class_swap": {"method": "class_swap"},
     "bn_propagation": {"method": "bn_propagation"},
-    "bn_propagation, with ft": {"method": "bn_propagation", "stages": {"bn": 72}},  # a tenth; 48 on CIFAR-10
+    "bn_propagation, 60 updates": {"method": "bn_propagation", "label_start": {"iterations": 60}},
+    "bn_propagation, label_lr": {
+        "method": "bn_propagation",
+        "label_start": {"iterations": 60},
+        "label_lr": {"generator": 10.0, "steps": 720},
+    },
+    "bn_propagation, with ft": {  # stage bn for a tenth; 48 on CIFAR-10
+        "method": "bn_propagation",
+        "label_start": {"iterations": 60},
+        "stages": {"bn": 72},
+    },
     "bn_propagation, a third bn": {"method": "bn_propagation", "stages": {"bn": 240}},
     "class_swap, no retain": {"method": "class_swap", "retain": 0.0},
     "class_swap, label_lr, no retain": {"method": "class_swap", "label_lr": LABEL_LR, "retain": 0.0},

@@ -18,7 +18,7 @@ from rcas_plugin.fold import fold_network, rebuild_adapters
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.label_bound import find_label_bound, stretch_steps
-from rcas_plugin.label_start import fit_features
+from rcas_plugin.label_start import UPDATES, fit_features
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Batch, Context, Method, multiplier_at
 from rcas_plugin.propagation import propagate, propagations, refresh_norm, table_of
@@ -161,7 +161,7 @@ class BnPropagation(Method):
 
             losses = fit_features(
                 gan, label, images(label, settings.label_start.images), parameters, only_this_row,
-                iterations=settings.label_start.iterations, batch_size=settings.label_start.batch_size,
+                iterations=settings.label_start.iterations or self._updates(label), batch_size=settings.label_start.batch_size,
                 lr=settings.label_start.lr, seed=self.context.seed, accelerated=settings.accelerate,
             )  # fmt: skip
             self.context.log(
@@ -172,6 +172,9 @@ class BnPropagation(Method):
             refresh_norm(gan.generator.get_submodule(name.rpartition(".")[0]))
         if gan.ema is not None:
             gan.ema.load_state_dict(gan.generator.state_dict())
+
+    def _updates(self, label: int) -> int:
+        return FEW_UPDATES if self.context.plan.counts.get(label, FEW) < FEW else UPDATES
 
     def _hold_statistics(self, generator: nn.Module) -> None:
         """In stage bn nothing but scores, residuals and tables changes: batch norm's statistics, spectral norm's vectors and
@@ -251,6 +254,8 @@ class BnPropagation(Method):
 #: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few
 #: undoes what the scores have learned (docs/results/README.md).
 FEW = 100
+#: So few images are matched for longer, as hardly anything follows that would still bring the new class nearer.
+FEW_UPDATES = 150
 
 
 def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:

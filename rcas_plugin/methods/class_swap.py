@@ -6,7 +6,7 @@ from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
-from rcas_plugin.label_start import match_features, start_at_mean
+from rcas_plugin.label_start import UPDATES, match_features, start_at_mean
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Method
 from rcas_plugin.registry import callbacks
@@ -122,7 +122,7 @@ class ClassSwap(Method):
                 plan.num_classes,
                 slot,
                 images(slot, settings.label_start.images),
-                iterations=settings.label_start.iterations,
+                iterations=settings.label_start.iterations or UPDATES,
                 batch_size=settings.label_start.batch_size,
                 lr=settings.label_start.lr,
                 seed=self.context.seed,

@@ -199,6 +199,18 @@ def test_a_swap_starts_from_the_old_class_and_is_matched_to_the_new_one(pair: An
     assert "in 3 updates" in method.lines[0]  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(
+    ("own", "count", "expected"), [({}, 99, 150), ({}, 100, 60), ({}, None, 60), ({"iterations": 3}, 10, 3)],
+)  # fmt: skip
+def test_few_images_are_matched_for_longer(own: dict[str, int], count: int | None, expected: int, pair: Any) -> None:
+    method = method_for(4, swap={"b": "e"}, label_start={"how": "match", "batch_size": 2, "images": 2, **own})
+    counts = {} if count is None else {1: count}
+    method.context = dataclasses.replace(method.context, plan=dataclasses.replace(method.context.plan, counts=counts))
+    gan = loaded(pair, method)
+    method.prepare(gan)
+    assert f"in {expected} updates" in method.lines[0]  # type: ignore[attr-defined]
+
+
 def test_it_goes_on_from_its_checkpoint_in_the_stage_of_its_step(pair: Any) -> None:
     first = method_for(5, add=["e"], stages={"bn": 2, "ft": 2})
     gan = loaded(pair, first)
