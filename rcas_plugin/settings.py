@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -279,10 +279,11 @@ def _allowed(field: FieldInfo) -> str:
     }
     if "Ge" in bounds and "Le" in bounds:
         return f"{bounds['Ge']} to {bounds['Le']}"
+    number = "a whole number" if int in (field.annotation, *get_args(field.annotation)) else "a number"  # `int | None` as well
     if "Gt" in bounds:
-        return f"a {'whole ' if field.annotation is int else ''}number over {bounds['Gt']}"
+        return f"{number} over {bounds['Gt']}"
     if "Ge" in bounds:
-        return f"a number of at least {bounds['Ge']}"
+        return f"{number} of at least {bounds['Ge']}"
     return _allowed_of_type(field)
 
 

@@ -59,6 +59,7 @@ def test_fine_tune_is_plain() -> None:
         ({"label_lr": {"generator": 0.5}}, "RCAS.label_lr.generator", "a number of at least 1"),
         ({"label_start": {"how": "nearest"}}, "RCAS.label_start.how", "keep, mean, match"),
         ({"label_start": {"iterations": 0}}, "RCAS.label_start.iterations", "a whole number over 0"),
+        ({"stages": {"bn": -1}}, "RCAS.stages.bn", "a whole number of at least 0"),
         ({"label_start": {"lr": 0.0}}, "RCAS.label_start.lr", "a number over 0"),
         ({"label_start": 3}, "RCAS.label_start", "a section of keys"),
         ({"reinit": "damp"}, "RCAS.reinit", "zero, init"),
