@@ -53,18 +53,16 @@ METHODS: dict[str, dict[str, Any]] = {
         "label_start": {"iterations": 60},
         "label_lr": {"generator": 10.0, "steps": 720},
     },
-    "bn_propagation, with ft": {  # stage bn for a tenth; 48 on CIFAR-10
-        "method": "bn_propagation",
-        "label_start": {"iterations": 60},
-        "stages": {"bn": 72},
-    },
-    "bn_propagation, a third bn": {"method": "bn_propagation", "stages": {"bn": 240}},
+    "bn_propagation, with ft": {"method": "bn_propagation", "label_start": {"iterations": 60}},
+    "bn_propagation, a third bn": {"method": "bn_propagation"},
     "class_swap, no retain": {"method": "class_swap", "retain": 0.0},
     "class_swap, label_lr, no retain": {"method": "class_swap", "label_lr": LABEL_LR, "retain": 0.0},
     "fine_tune, label_lr": {"method": "fine_tune", "label_lr": LABEL_LR},
     "rcas": {"preset": "rcas", "importance": {"samples": 512}},
     "from scratch": {"method": "fine_tune"},
 }
+#: Stage bn has one in so many of the run's steps, where that is not the default.
+BN_STEPS = {"bn_propagation, with ft": 10, "bn_propagation, a third bn": 3}
 #: The grid's parts, by the name of the rows: data set, steps.
 DATASETS = {"mnist": "mnist", "cifar": "cifar", "transfer": "mnist"}
 STEPS = {"mnist": 720, "cifar": 480, "transfer": 720}
@@ -301,6 +299,13 @@ class Row:
         """As tables call it."""
         return self.name if not self.few else f"{self.name}, {self.few} images"
 
+    @property
+    def section(self) -> dict[str, Any]:
+        """The RCAS section that it runs with, but for the slots."""
+        if self.name not in BN_STEPS:
+            return METHODS[self.name]
+        return {**METHODS[self.name], "stages": {"bn": STEPS[self.part] // BN_STEPS[self.name]}}
+
     def file(self, out: Path) -> Path:
         slots, new = ("-".join(names) for names in self.pair)
         return out / "rows" / f"{self.part}-{slots}-to-{new}-{self.method.replace(', ', '-')}-{self.seed}.json"
@@ -333,8 +338,8 @@ def run_grid(args: argparse.Namespace, part: str) -> None:
             gan = pretrained(args.out, part, data, row.pair[1])
             if row.name == "from scratch":
                 gan = build(len(data.names) - len(row.pair[1]), seed=row.seed + 1)
-            found = run_row(Swap(data, judge, *row.pair), gan, METHODS[row.name], row.seed, STEPS[part], 40, row.few)
-            write_json(path, {"section": METHODS[row.name], "options": OPTIONS, **found})
+            found = run_row(Swap(data, judge, *row.pair), gan, row.section, row.seed, STEPS[part], 40, row.few)
+            write_json(path, {"section": row.section, "options": OPTIONS, **found})
 
 
 # the table ----------------------------------------------------------------------------------------------------------------
@@ -542,8 +547,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         curves = mean_curves(args, part)
         print_curves(part, curves)
         judged = json.loads((args.out / "judge" / f"{DATASETS[part]}.json").read_text())
-        results[part] = {"steps": STEPS[part], "judge": judged, "table": table, "curves": curves, "rows": all_rows(args, part)}
-    what = {"judge": JUDGE, "options": OPTIONS, "sections": METHODS}
+        sections = {name: Row(part, 0, PAIRS[part][0], name, 0).section for name in METHODS}
+        results[part] = {
+            "steps": STEPS[part], "judge": judged, "sections": sections, "table": table, "curves": curves,
+            "rows": all_rows(args, part),
+        }  # fmt: skip
+    what = {"judge": JUDGE, "options": OPTIONS}
     write_json(args.out / args.json, {**describe_run(), **what, **results})
 
 

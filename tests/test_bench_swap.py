@@ -100,6 +100,14 @@ def test_a_row(bench: ModuleType) -> None:
     assert {"distance", "kernel_distance", "new", "old", "remaining", "remaining_distance"} <= set(found["curve"][2])
 
 
+def test_stage_bn_is_a_part_of_the_run(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "STEPS", {"mnist": 720, "cifar": 480})
+    name, pair = "bn_propagation, with ft", (("9",), ("0",))
+    found = {part: bench.Row(part, 0, pair, name, 50).section["stages"] for part in ("mnist", "cifar")}
+    assert found == {"mnist": {"bn": 72}, "cifar": {"bn": 48}}
+    assert bench.Row("mnist", 0, pair, "bn_propagation", 50).section == {"method": "bn_propagation"}
+
+
 def test_a_move_to_five_other_classes(bench: ModuleType) -> None:
     data, judge = tiny(bench)
     swap = bench.Swap(data, judge, tuple("01234"), tuple("56789"))

@@ -159,9 +159,10 @@ class BnPropagation(Method):
                     kept = parameter.grad[row].clone()
                     parameter.grad.zero_()[row] = kept
 
+            updates = settings.label_start.iterations or (FEW_UPDATES if has_few(plan, label) else UPDATES)
             losses = fit_features(
                 gan, label, images(label, settings.label_start.images), parameters, only_this_row,
-                iterations=settings.label_start.iterations or self._updates(label), batch_size=settings.label_start.batch_size,
+                iterations=updates, batch_size=settings.label_start.batch_size,
                 lr=settings.label_start.lr, seed=self.context.seed, accelerated=settings.accelerate,
             )  # fmt: skip
             self.context.log(
@@ -172,9 +173,6 @@ class BnPropagation(Method):
             refresh_norm(gan.generator.get_submodule(name.rpartition(".")[0]))
         if gan.ema is not None:
             gan.ema.load_state_dict(gan.generator.state_dict())
-
-    def _updates(self, label: int) -> int:
-        return FEW_UPDATES if self.context.plan.counts.get(label, FEW) < FEW else UPDATES
 
     def _hold_statistics(self, generator: nn.Module) -> None:
         """In stage bn nothing but scores, residuals and tables changes: batch norm's statistics, spectral norm's vectors and
@@ -258,6 +256,11 @@ FEW = 100
 FEW_UPDATES = 150
 
 
+def has_few(plan: LabelPlan, label: int) -> bool:
+    """Whether a label is known to have under `FEW` images."""
+    return plan.counts.get(label, FEW) < FEW
+
+
 def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
     """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
 
@@ -265,7 +268,7 @@ def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tupl
         RcasError: they do not make up the run.
     """
     bn, ft = settings.stages.bn, settings.stages.ft
-    few = min((plan.counts.get(label, FEW) for label in plan.slots), default=FEW) < FEW
+    few = any(has_few(plan, label) for label in plan.slots)
     if bn is None:
         bn = total_steps - ft if ft is not None else total_steps if few else total_steps // 10
     if ft is None:
