@@ -182,7 +182,7 @@ class Observer:
             arrays[f"{label}.distance"] = found.distances[:SHOWN].numpy()
             authentic[str(label)] = found.authentic
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
         return {"authentic": authentic}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import pytest
 import torch
+from packaging.version import parse as parse_version
 from torch.utils.data import TensorDataset
 
 from rcas_plugin import RcasError
@@ -48,8 +49,9 @@ def test_a_seam_that_is_missing_is_one_sentence(upstream: Upstream) -> None:
 
 def test_float_betas(upstream: Upstream) -> None:
     net = torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
-        torch.optim.Adam(net.parameters(), betas=(0, 0.99))
+    if parse_version(torch.__version__) >= parse_version("2.6"):  # torch before it takes whole numbers
+        with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
+            torch.optim.Adam(net.parameters(), betas=(0, 0.99))
     config = upstream("config")
     cfgs = config.Configurations.__new__(config.Configurations)
     cfgs.MODEL = SimpleNamespace(info_type="N/A", backbone="resnet")
@@ -64,8 +66,9 @@ def test_a_batch_of_images_goes_to_wandb_as_a_grid(upstream: Upstream) -> None:
     import wandb
 
     batch = torch.rand(16, 3, 8, 8) * 2 - 1
-    with pytest.raises(ValueError):  # noqa: PT011  (wandb's own words change)
-        wandb.Image(batch)
+    if parse_version(wandb.__version__) >= parse_version("0.31"):  # old ones make a grid of their own
+        with pytest.raises(ValueError):  # noqa: PT011  (wandb's own words change)
+            wandb.Image(batch)
     image = upstream("worker").wandb.Image(batch)
     assert (image.image.width, image.image.height) == (64, 16)
     assert upstream("worker").wandb.init is wandb.init
