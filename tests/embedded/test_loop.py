@@ -36,7 +36,9 @@ def data(tmp_path: Path) -> Path:
         folder = tmp_path / "data" / "train" / name
         folder.mkdir(parents=True)
         for number in range(3):
-            Image.fromarray(np.full((8, 8), 60 * index, np.uint8)).save(folder / f"{number}.png")
+            pixels = np.full((8, 8), 60 * index, np.uint8)
+            pixels[0] += 5 + number  # a class of constant images is refused
+            Image.fromarray(pixels).save(folder / f"{number}.png")
     return tmp_path / "data"
 
 
