@@ -18,7 +18,6 @@ from rcas_plugin.studiogan.run import SwapRun, empty_networks
 #: The sizes of images that upstream's backbones are tried for.
 _SIZES = (32, 64, 128, 256, 512, 1024)
 _CIFAR_SIZE = 32
-_RESIZERS = (WITHOUT, "nearest", "box", "bilinear", "hamming", "bicubic", "lanczos")
 
 
 def check_img_size(cfgs: Any) -> None:
@@ -63,8 +62,6 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
     judged_by = _evaluations(RUN)
     if not trains and not judged_by:
         return
-    if RUN.pre_resizer not in _RESIZERS:
-        raise RcasError(f"--pre_resizer: {RUN.pre_resizer} is none that StudioGAN has; allowed: {', '.join(_RESIZERS)}")
     if DATA.name in TORCHVISION:
         if DATA.img_size != _CIFAR_SIZE:
             raise RcasError(
