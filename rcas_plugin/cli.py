@@ -25,6 +25,7 @@ from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
+from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, run_swap, shown
 
@@ -153,6 +154,7 @@ def swap(args: argparse.Namespace) -> int:
     if plan.done:
         print("rcas: that swap is done; another --out, or more --steps, to go further")
         return 0
+    check_swap_images(args.data, plan.config.get("DATA") or {}, args.slot, args.new, args.new_data)
     code = run_swap(plan)
     run = interrupted_run(args.out, args.ckpt)
     if code == 0 and run is not None:

@@ -16,10 +16,8 @@ from rcas_plugin.data_check import WITHOUT, Preparation, notes, problems, size_r
 from rcas_plugin.dataset import DatasetLook, look_at
 from rcas_plugin.errors import RcasError
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
-from rcas_plugin.studiogan.data import TORCHVISION
+from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION
 
-#: Data sets that upstream neither crops nor resizes, by name (its `MISC.no_proc_data`).
-AS_THEY_ARE = (*TORCHVISION, "Tiny_ImageNet")
 #: What upstream takes where a config does not say.
 _DEFAULTS = {"name": "CIFAR10", "img_size": 32, "num_classes": 10}
 #: How classes and labels are listed: so many, then a number.

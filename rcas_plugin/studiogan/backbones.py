@@ -145,8 +145,10 @@ def fingerprint(run: ActiveRun) -> str:
 
 def files_fingerprint(data_dir: str | Path, name: str, *, train: bool) -> str:
     """Of the image files of `data_dir`'s train/ or valid/ folder; "" where the images come from torchvision or HDF5 alone."""
+    if name in TORCHVISION:
+        return ""
     root = Path(data_dir) / ("train" if train else "valid")
-    return list_folders(root).fingerprint() if name not in TORCHVISION and root.is_dir() else ""
+    return list_folders(root).fingerprint() if root.is_dir() else ""
 
 
 # files ----------------------------------------------------------------------------------------------------------------------

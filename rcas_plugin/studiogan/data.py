@@ -19,6 +19,8 @@ from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset
 
 #: Data sets that upstream takes from torchvision, 32x32 images, by name.
 TORCHVISION = {"CIFAR10": CIFAR10, "CIFAR100": CIFAR100}
+#: Data sets that upstream neither crops nor resizes, by name (its `MISC.no_proc_data`).
+AS_THEY_ARE = (*TORCHVISION, "Tiny_ImageNet")
 
 
 def hdf5_path(data_dir: str | Path, name: str, img_size: int, resizer: str | None) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,9 @@ import h5py
 from rcas_plugin.data_check import WITHOUT, Preparation, notes, problems, summary
 from rcas_plugin.dataset import DatasetLook, look_at, look_at_files
 from rcas_plugin.errors import RcasError
-from rcas_plugin.studiogan.data import TORCHVISION, data_classes, hdf5_path
+from rcas_plugin.folders import image_files
+from rcas_plugin.labels import DataClasses
+from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION, data_classes, hdf5_path
 from rcas_plugin.studiogan.run import SwapRun, empty_networks
 
 #: The sizes of images that upstream's backbones are tried for.
@@ -79,18 +81,39 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
                 "(-metrics none), or put the folders there"
             )
         _check_hdf5(hdf5_path(root, DATA.name, DATA.img_size, _resizer(cfgs)), DATA)
+        if swap is None and RUN.ckpt_dir is None:
+            _check_count(cfgs, classes, root)
         return
     used = None if swap is None else {classes.names[index] for index in swap.plan.class_to_label}
     if trains or RUN.ref_dataset == "train":
         look = look_at(root / "train")
         _refuse(look, preparation, used)
         if swap is None and RUN.ckpt_dir is None:
-            _check_count(cfgs, look)
+            _check_count(cfgs, classes, root / "train")
         _say("images", look, preparation)
     if judged_by and RUN.ref_dataset != "train":
         _check_valid(root / "valid", RUN.ref_dataset, preparation, used)
     if swap is not None and swap.plan.new_files:
         _check_new(swap, preparation)
+
+
+def check_swap_images(data: Path, DATA: Mapping[str, Any], old: str, new: str, new_data: Path | None) -> None:
+    """For `rcas swap`, before it writes its config: raise `RcasError` for what main.py would refuse the images for.
+
+    Args:
+        data: the data set's folder.
+        DATA: the config's section of that name.
+        old: the class that is given up.
+        new: the new class.
+        new_data: a folder with its images, where they are not in `data`.
+    """
+    look = look_at(data / "train")
+    name, size = str(DATA.get("name", "")), int(DATA.get("img_size", _CIFAR_SIZE))
+    preparation = Preparation(size, WITHOUT, False, name) if name in AS_THEY_ARE else Preparation(size, "lanczos")
+    _refuse(look, preparation, set(look.classes.names) - {old})
+    if new_data is not None:
+        folder = new_data / new if (new_data / new).is_dir() else new_data
+        _refuse(look_at_files(folder, {new: image_files(folder)}), Preparation(size, "lanczos"), None)
 
 
 def preparation_of(cfgs: Any) -> Preparation:
@@ -125,15 +148,15 @@ def _say(what: str, look: DatasetLook, preparation: Preparation) -> None:
     print(f"rcas: {what}: {summary(look, preparation)}", *(f"  {note}" for note in notes(look, preparation)), sep="\n")
 
 
-def _check_count(cfgs: Any, look: DatasetLook) -> None:
+def _check_count(cfgs: Any, classes: DataClasses, where: Path) -> None:
     """A network with labels has none for a class too many, and upstream fails in the middle of a step."""
-    count, labels = len(look.classes.names), cfgs.DATA.num_classes
+    count, labels = len(classes.names), cfgs.DATA.num_classes
     conditional = cfgs.MODEL.g_cond_mtd != "W/O" or cfgs.MODEL.d_cond_mtd != "W/O"
     if conditional and count > labels:
-        raise RcasError(f"DATA.num_classes: {labels}, and {look.listing.root} holds {count} class folders; set it to {count}")
-    empty = [name for name, number in look.listing.counts.items() if not number]
+        raise RcasError(f"DATA.num_classes: {labels}, and {where} holds {count} classes; set it to {count}")
+    empty = [name for name, number in zip(classes.names, classes.counts, strict=True) if not number]
     if cfgs.RUN.intra_class_fid and empty:
-        raise RcasError(f"-ifid: the class {empty[0]!r} has no images in {look.listing.root}; leave out the option or the folder")
+        raise RcasError(f"-ifid: the class {empty[0]!r} has no images in {where}; leave out the option or the folder")
 
 
 def _check_valid(root: Path, option: str, preparation: Preparation, used: Collection[str] | None) -> None:
