@@ -115,8 +115,7 @@ def notes(look: DatasetLook, preparation: Preparation) -> list[str]:
 
 def summary(look: DatasetLook, preparation: Preparation) -> str:
     """One line: how many images of which sizes and kinds there are, and what is done to them."""
-    kinds = sorted(look.kinds, key=lambda kind: -look.kinds[kind])
-    size, done = preparation.img_size, []
+    kinds, size, done = list(look.kinds), preparation.img_size, []
     if preparation.crops and any(width != height for width, height in look.sizes):
         done.append("centre square")
     if preparation.resizer != WITHOUT and any(min(pair) != size for pair in look.sizes):
@@ -127,8 +126,13 @@ def summary(look: DatasetLook, preparation: Preparation) -> str:
         done.append("16 bits to 8")
     if any("alpha" in kind for kind in kinds):
         done.append("transparent is black")
-    what = f"{sum(look.listing.counts.values()):,} images, {size_range(look)}, {', '.join(kinds)}"
-    return f"{what}: {', '.join(done) or 'taken as they are'}"
+    return f"{contents(look)}: {', '.join(done) or 'taken as they are'}"
+
+
+def contents(look: DatasetLook) -> str:
+    """How many images of which sizes and kinds there are, the commonest kind first: `1,480, 640x480 to 4000x3000, gray 16 bit`."""
+    kinds = sorted(look.kinds, key=lambda kind: -look.kinds[kind])
+    return ", ".join([f"{sum(look.listing.counts.values()):,}", size_range(look), *kinds])
 
 
 def size_range(look: DatasetLook) -> str:

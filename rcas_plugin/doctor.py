@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import yaml
 
-from rcas_plugin.data_check import WITHOUT, Preparation, notes, problems, size_range, summary
+from rcas_plugin.data_check import WITHOUT, Preparation, contents, notes, problems, summary
 from rcas_plugin.dataset import DatasetLook, look_at
 from rcas_plugin.errors import RcasError
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
@@ -110,8 +110,7 @@ def _look_at_data(found: Diagnosis, data: Path, wanted: dict[str, Any]) -> Datas
         _say_option(found, look, preparation)
     else:
         unsized = Preparation(0, "lanczos")
-        kinds = ", ".join(sorted(look.kinds, key=lambda kind: -look.kinds[kind]))
-        found.say("images", f"{sum(look.listing.counts.values()):,} images, {size_range(look)}, {kinds}", notes(look, unsized))
+        found.say("images", contents(look), notes(look, unsized))
         found.refused += problems(look, unsized)
     for path in list(look.broken)[1:]:  # the first is in the refusal
         found.lines.append(f"{'':13} {look.broken[path]}")
@@ -135,7 +134,7 @@ def _look_at_valid(found: Diagnosis, root: Path, train: DatasetLook, preparation
     more = [f"with -ref valid it would be refused: {sentence}" for sentence in problems(look, preparation)]
     if lacking:
         more.append(f"no images of {_listed(lacking)}")
-    found.say("valid", f"{sum(look.listing.counts.values()):,} images, {size_range(look)}, for -ref valid", more)
+    found.say("valid", f"{contents(look)}; for -ref valid", more)
 
 
 def _look_at_hdf5(found: Diagnosis, data: Path) -> None:

@@ -35,7 +35,7 @@ def test_images_that_fit_are_taken_as_they_are(root: Path) -> None:
     assert look.classes == folder_classes(root) == DataClasses(("a", "b"), (3, 3))
     assert (look.looked, look.decoded, dict(look.sizes), dict(look.kinds)) == (6, 6, {(32, 32): 6}, {"gray": 6})
     assert problems(look, Preparation(32)) == []
-    assert summary(look, Preparation(32)) == "6 images, 32x32, gray: gray in 3 channels"
+    assert summary(look, Preparation(32)) == "6, 32x32, gray: gray in 3 channels"
     assert notes(look, Preparation(32)) == ["classes of few images: a (3), b (3)"]
 
 
@@ -52,7 +52,7 @@ def test_other_sizes_need_a_resizer(root: Path) -> None:
     assert "the images are 32x32 to 400x300" in wrong
     assert problems(look, Preparation(32, "lanczos")) == []
     what, done = summary(look, Preparation(32, "lanczos")).split(": ")
-    assert what == "8 images, 32x32 to 400x300, gray, gray 16 bit"
+    assert what == "8, 32x32 to 400x300, gray, gray 16 bit"
     assert done == "centre square, resized to 32x32 (lanczos), gray in 3 channels, 16 bits to 8"
     assert "7 are smaller than 64x64 and are enlarged" in notes(look, Preparation(64, "lanczos"))
     (wrong,) = problems(look, Preparation(32, crops=False, name="Tiny_ImageNet"))

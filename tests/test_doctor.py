@@ -56,7 +56,7 @@ def test_a_data_set_alone(tmp_path: Path, asked: Any) -> None:
     code, said = asked("--data", data)
     assert code == 0
     assert "classes       2: a (25), b (3)" in said
-    assert "28 images, 32x32 to 64x48, gray, gray 16 bit" in said
+    assert "images        28, 32x32 to 64x48, gray, gray 16 bit" in said
     assert "hidden, and left out: .ipynb_checkpoints" in said
     assert "classes of few images: b (3)" in said
     assert "the 16-bit images of class b hold values up to 25" in said
