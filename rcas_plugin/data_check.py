@@ -130,7 +130,7 @@ def summary(look: DatasetLook, preparation: Preparation) -> str:
 
 
 def contents(look: DatasetLook) -> str:
-    """How many images of which sizes and kinds there are, the commonest kind first: `1,480, 640x480 to 4000x3000, gray 16 bit`."""
+    """Number, sizes and kinds of the images, the commonest kind first: `1,480, 640x480 to 4000x3000, gray 16 bit`."""
     kinds = sorted(look.kinds, key=lambda kind: -look.kinds[kind])
     return ", ".join([f"{sum(look.listing.counts.values()):,}", size_range(look), *kinds])
 
