@@ -72,6 +72,8 @@ def diagnose(data: Path, ckpt: Path | None = None, cfg: Path | None = None) -> D
     if config:
         needs = ", ".join(f"{key} {wanted[key]}" for key in _DEFAULTS)
         found.say("config", f"{cfg or 'recorded beside the checkpoint'}: {needs}")
+        if ckpt is None and look is not None:
+            _compare_counts(found, look, wanted["num_classes"])
     elif ckpt is not None:
         found.say("config", "not recorded beside the checkpoint; give the file that trained it with --cfg")
     if ckpt is not None and look is not None:
@@ -235,6 +237,17 @@ def _look_at_labels(
         shown.append(f"folders without a label, so new: {_listed(free)}")
     found.say("labels", how, shown)
     return labels
+
+
+def _compare_counts(found: Diagnosis, look: DatasetLook, labels: Any) -> None:
+    """For a pre-training: a class folder a label."""
+    count = len(look.listing.files)
+    if isinstance(labels, int) and count > labels:
+        found.refused.append(f"DATA.num_classes: {labels}, and {look.listing.root} holds {count} classes; set it to {count}")
+    elif isinstance(labels, int) and count < labels:
+        found.lines.append(
+            f"{'':13} {labels - count} of its {labels} labels have no class folder; set DATA.num_classes to {count}"
+        )
 
 
 def _commands(data: Path, ckpt: Path, cfg: Path | None, labels: list[str] | None, look: DatasetLook) -> list[str]:

@@ -127,6 +127,17 @@ def test_a_checkpoint_without_a_record(tmp_path: Path, asked: Any) -> None:
     assert "give the file that trained it with --cfg" in said
 
 
+def test_a_config_of_another_number_of_classes(tmp_path: Path, asked: Any) -> None:
+    """Item 2: for a pre-training, a class folder too many ends with 2, and a label without one is said."""
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(CONFIG))
+    code, said = asked("--data", images(tmp_path / "data", ["a", "b"]), "--cfg", tmp_path / "c.yaml")
+    assert code == 0
+    assert "1 of its 3 labels have no class folder; set DATA.num_classes to 2" in said
+    code, said = asked("--data", images(tmp_path / "data", ["c", "d"]), "--cfg", tmp_path / "c.yaml")
+    assert code == 2
+    assert "Refused: DATA.num_classes: 3, and " in said
+
+
 def test_a_checkpoint_that_cannot_be_used(tmp_path: Path, asked: Any) -> None:
     """Item 2: damaged or missing files of a checkpoint, and a config of another number of labels, end with 2."""
     data, ckpt = images(tmp_path / "data", ["a", "b", "c"]), checkpoint(tmp_path / "ckpt", ["a", "b", "c"])
