@@ -41,20 +41,23 @@ def hdf5_of(
     """
     users, folders = hdf5_path(data_dir, name, img_size, resizer), Path(data_dir) / "train"
     if not folders.is_dir() and users.is_file():
-        if not _is_whole(users):
-            raise RcasError(f"-data: {users} is cut off; put a whole file in its place, or the image folders beside it")
+        if _labels(users, img_size) is None:
+            raise RcasError(
+                f"-data: {users} is cut off, or its images are not {img_size}x{img_size}; put a whole file in its place, "
+                "or the image folders beside it"
+            )
         return users
     fingerprint = name  # a data set of torchvision's, which checks its files itself
     if folders.is_dir():
         listing = list_folders(folders)
         if users.is_file():
-            if _is_of(users, listing):
+            if _is_of(users, listing, img_size):
                 return users
             print(f"rcas: {users} may be of other images than those in {folders}; it is left alone, and another is written")
         fingerprint = listing.fingerprint()
     start = f"{users.stem}-{hashlib.sha256(str(Path(data_dir).resolve()).encode()).hexdigest()[:8]}-"
     target = Path(save_dir) / FOLDER / f"{start}{fingerprint}.hdf5"
-    if not (target.is_file() and _is_whole(target)):
+    if not target.is_file() or _labels(target, img_size) is None:
         _write(target, write)
     for stale in target.parent.glob("*.hdf5"):
         if stale.name.startswith(start) and stale != target:
@@ -72,23 +75,19 @@ def _write(target: Path, write: Callable[[str], str]) -> None:
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _is_whole(path: Path) -> bool:
-    return _labels(path) is not None
-
-
-def _labels(path: Path) -> np.ndarray | None:
-    """The labels in a file that holds as many images; None where it does not or cannot be read."""
+def _labels(path: Path, img_size: int) -> np.ndarray | None:
+    """The labels in a file that holds as many images of that size; None where it does not or cannot be read."""
     try:
         with h5py.File(path, "r") as file:
             labels: np.ndarray = file["labels"][:]
-            return labels if labels.shape == file["imgs"].shape[:1] else None
+            return labels if file["imgs"].shape == (*labels.shape, img_size, img_size, 3) else None
     except (OSError, KeyError):
         return None
 
 
-def _is_of(path: Path, listing: Listing) -> bool:
+def _is_of(path: Path, listing: Listing, img_size: int) -> bool:
     """Whether a file certainly is of these folders: their classes in order, and newer than whatever changed in them."""
-    labels = _labels(path)
+    labels = _labels(path, img_size)
     if labels is None:
         return False
     counts = listing.counts.values()
