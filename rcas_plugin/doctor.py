@@ -205,7 +205,7 @@ def _look_at_labels(
     """Say which label is which; the names, or None where they are not known."""
     folders = {} if look is None else look.listing.counts
     recorded, number = record.get("labels"), wanted.get("num_classes")
-    if isinstance(recorded, list) and recorded and all(isinstance(name, str) for name in recorded):
+    if isinstance(recorded, list | tuple) and recorded and all(isinstance(name, str) for name in recorded):
         labels, how = [str(name) for name in recorded], "as recorded beside the checkpoint"
         if isinstance(number, int) and number != len(labels):
             found.refused.append(

@@ -81,15 +81,13 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
                 "(-metrics none), or put the folders there"
             )
         _check_hdf5(hdf5_path(root, DATA.name, DATA.img_size, _resizer(cfgs)), DATA)
-        if swap is None and RUN.ckpt_dir is None:
-            _check_count(cfgs, classes, root)
         return
     used = None if swap is None else {classes.names[index] for index in swap.plan.class_to_label}
     if trains or RUN.ref_dataset == "train":
         look = look_at(root / "train")
         _refuse(look, preparation, used)
-        if swap is None and RUN.ckpt_dir is None:
-            _check_count(cfgs, classes, root / "train")
+        if swap is None:
+            _check_ifid(RUN, classes)
         _say("images", look, preparation)
     if judged_by and RUN.ref_dataset != "train":
         _check_valid(root / "valid", RUN.ref_dataset, preparation, used)
@@ -148,15 +146,11 @@ def _say(what: str, look: DatasetLook, preparation: Preparation) -> None:
     print(f"rcas: {what}: {summary(look, preparation)}", *(f"  {note}" for note in notes(look, preparation)), sep="\n")
 
 
-def _check_count(cfgs: Any, classes: DataClasses, where: Path) -> None:
-    """A network with labels has none for a class too many, and upstream fails in the middle of a step."""
-    count, labels = len(classes.names), cfgs.DATA.num_classes
-    conditional = cfgs.MODEL.g_cond_mtd != "W/O" or cfgs.MODEL.d_cond_mtd != "W/O"
-    if conditional and count > labels:
-        raise RcasError(f"DATA.num_classes: {labels}, and {where} holds {count} classes; set it to {count}")
+def _check_ifid(RUN: Any, classes: DataClasses) -> None:
+    """Upstream computes -ifid for every class of the data set, and fails at one without images."""
     empty = [name for name, number in zip(classes.names, classes.counts, strict=True) if not number]
-    if cfgs.RUN.intra_class_fid and empty:
-        raise RcasError(f"-ifid: the class {empty[0]!r} has no images in {where}; leave out the option or the folder")
+    if RUN.intra_class_fid and empty:
+        raise RcasError(f"-ifid: the class {empty[0]!r} has no images in {RUN.data_dir}; leave out the option or the folder")
 
 
 def _check_valid(root: Path, option: str, preparation: Preparation, used: Collection[str] | None) -> None:
