@@ -13,6 +13,7 @@ from typing import Any, get_args
 import torch
 import yaml
 
+from rcas_plugin.doctor import diagnose
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
@@ -24,6 +25,7 @@ from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
+from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, run_swap, shown
 
@@ -52,6 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.set_defaults(run=run)
         if run is not config:
             _add_studiogan(command)
+        if run is doctor:
+            _add_doctor(command)
     args = parser.parse_args(arguments)
     try:
         return int(args.run(args))
@@ -63,6 +67,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_studiogan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
                          help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--data", type=Path, default=None, metavar="DIR", help="look through a data set: sizes, depths, broken files, classes")
+    add(
+        "--ckpt",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="with --data: the checkpoint; which label is which, and the command",
+    )
+    add("--cfg", type=Path, default=None, metavar="FILE", help="with --data: the config that trained it, where none is recorded")
 
 
 def config(args: argparse.Namespace) -> int:
@@ -137,6 +154,7 @@ def swap(args: argparse.Namespace) -> int:
     if plan.done:
         print("rcas: that swap is done; another --out, or more --steps, to go further")
         return 0
+    check_swap_images(args.data, plan.config.get("DATA") or {}, args.slot, args.new, args.new_data)
     code = run_swap(plan)
     run = interrupted_run(args.out, args.ckpt)
     if code == 0 and run is not None:
@@ -234,6 +252,12 @@ def _label(given: str, names: Sequence[str]) -> int:
 
 def doctor(args: argparse.Namespace) -> int:
     """Print what was found and what to do; 0 where a swap can run."""
+    if args.data is not None:
+        found = diagnose(args.data, args.ckpt, args.cfg)
+        print(found.text)
+        return 2 if found.refused else 0
+    if args.ckpt is not None or args.cfg is not None:
+        raise RcasError("--data is missing; give the folder of the data set that the checkpoint is looked at with")
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")
     print(f"torch         {torch.__version__}")
     print(f"device        {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU (no GPU found)'}")

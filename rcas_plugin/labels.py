@@ -14,9 +14,11 @@ from typing import Any
 
 import torch
 from torch.utils.data import Dataset
-from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
+from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.folders import image_files
+from rcas_plugin.images import load_image
 from rcas_plugin.settings import ClassRef, RcasSettings
 
 
@@ -254,10 +256,10 @@ def _image_files(folder: str, name: str, *, alone: bool) -> tuple[str, ...]:
     root = Path(folder) / name
     if not root.is_dir() and alone:
         root = Path(folder)
-    files = sorted(str(path) for path in root.rglob("*") if path.suffix.lower() in IMG_EXTENSIONS) if root.is_dir() else []
+    files = image_files(root) if root.is_dir() else ()
     if not files:
         raise RcasError(f"RCAS.new_data: the new class {name!r} has no images in {root}; allowed: {', '.join(IMG_EXTENSIONS)}")
-    return tuple(files)
+    return files
 
 
 def times_shown(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
@@ -333,6 +335,6 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         item = self.items[position]
         if isinstance(item, int):
             return self.base[item][0], self.labels[position]
-        image = default_loader(item)
+        image = load_image(item)
         assert self.transform is not None
         return self.transform(image), self.labels[position]

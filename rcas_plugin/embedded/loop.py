@@ -11,15 +11,18 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 from torchvision import transforms
-from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import accelerate
+from rcas_plugin.data_check import Preparation, problems
+from rcas_plugin.dataset import look_at
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
+from rcas_plugin.folders import ClassFolders
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
@@ -237,12 +240,19 @@ def _fingerprint(images: Tensor, classes: DataClasses) -> str:
 
 
 def _read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
-    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes."""
-    data = ImageFolder(str(folder), transforms.Compose([
-        transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized."""
+    # classes of one colour are fine to try things on here, so none is asked about
+    if found := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
+        raise RcasError(found[0])
+    data = ClassFolders(folder, transforms.Compose([
+        _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
         transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip
     bar = tqdm(data, desc="reading images", unit="image", delay=2, disable=None)
     images = torch.stack([image for image, _ in bar])
     targets = torch.tensor(data.targets)
     counts = torch.bincount(targets, minlength=len(data.classes)).tolist()
     return images, targets, DataClasses(tuple(data.classes), tuple(counts))
+
+
+def _centre_square(image: Image.Image) -> Image.Image:
+    return transforms.functional.center_crop(image, min(image.size))  # type: ignore[no-any-return]

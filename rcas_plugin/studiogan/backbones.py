@@ -19,8 +19,9 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.folders import list_folders
 from rcas_plugin.metrics.domain import domain
-from rcas_plugin.studiogan.data import targets_and_names
+from rcas_plugin.studiogan.data import TORCHVISION, targets_and_names
 from rcas_plugin.studiogan.run import ActiveRun
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
@@ -130,14 +131,24 @@ def domain_folder(run: ActiveRun) -> Path:
 
 
 def fingerprint(run: ActiveRun) -> str:
-    """Of the real data's content without opening an image: names, sizes and times of the files, and the image size."""
+    """Of the real data's content without opening an image: the image files, in HDF5 or not, and what is done to them."""
     base = run.base
-    samples = [] if base.hdf5_path is not None else getattr(base.data, "samples", [])
-    files = [path for path, _ in samples] or [str(base.hdf5_path or base.data_dir)]
-    about = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+    about: Any = files_fingerprint(base.data_dir, base.data_name, train=base.train)
+    if not about:
+        file = Path(base.hdf5_path or base.data_dir)
+        about = [str(file), file.stat().st_size, file.stat().st_mtime_ns]
     targets, names = targets_and_names(base)
-    key = json.dumps([about, list(names), len(targets), run.cfgs.DATA.name, run.cfgs.DATA.img_size])
+    options = [run.cfgs.DATA.name, run.cfgs.DATA.img_size, run.cfgs.RUN.pre_resizer]
+    key = json.dumps([about, list(names), len(targets), *options])
     return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def files_fingerprint(data_dir: str | Path, name: str, *, train: bool) -> str:
+    """Of the image files of `data_dir`'s train/ or valid/ folder; "" where the images come from torchvision or HDF5 alone."""
+    if name in TORCHVISION:
+        return ""
+    root = Path(data_dir) / ("train" if train else "valid")
+    return list_folders(root).fingerprint() if root.is_dir() else ""
 
 
 # files ----------------------------------------------------------------------------------------------------------------------

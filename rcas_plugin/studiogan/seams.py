@@ -37,6 +37,7 @@ SEAMS: dict[str, Seam] = {
         Seam("config", "Configurations.define_losses", "terms added to the losses"),
         Seam("config", "Configurations.define_optimizer", "float betas", ("Gen", "Dis")),
         Seam("data_util", "CenterCropLongEdge", "upstream's crop, for images from a folder of their own"),
+        Seam("data_util", "ImageFolder", "hidden folders left out, empty ones, deep and broken images", ("root",)),
         Seam("loader", "Dataset_", "which images stand behind which label", ("data_name", "data_dir", "train", "random_flip", "normalize", "hdf5_path")),
         Seam("loader", "DataLoader", "no workers, few images"),
         Seam("loader", "WORKER", "steps, saving, progress"),

@@ -14,11 +14,11 @@ from typing import Any
 import torch
 import yaml
 
+from rcas_plugin.dataset import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
-from rcas_plugin.studiogan.data import folder_classes
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a swap for each step of the pre-training, where --steps says nothing else.

@@ -25,9 +25,18 @@ from rcas_plugin.observer import Observer
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.backbones import cache_name, check_backbone, domain_folder, fingerprint, is_own, wire_backbones
+from rcas_plugin.studiogan.backbones import (
+    cache_name,
+    check_backbone,
+    domain_folder,
+    files_fingerprint,
+    fingerprint,
+    is_own,
+    wire_backbones,
+)
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
+from rcas_plugin.studiogan.look import check_data, check_img_size
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
@@ -126,6 +135,7 @@ def _check(original: Any) -> Any:
         finally:
             self.RUN.eval_backbone = backbone
         _check_canvas(self)
+        check_img_size(self)
         self.rcas_run = None
         section = self.super_cfgs.get("RCAS")
         if section is not None:
@@ -133,6 +143,7 @@ def _check(original: Any) -> Any:
             _say_plan(self.rcas_run)
         elif self.RUN.ckpt_dir is not None and self.RUN.freezeD == -1:  # freezeD transfers between class counts
             check_checkpoint(self)
+        check_data(self, self.rcas_run)
         adopt(self)
 
     return check_compatability
@@ -226,8 +237,8 @@ def _dataset(original: Any) -> Any:
 
 
 def _cached_apart(original: Any) -> Any:
-    """Upstream caches statistics of the real data by the names of data set and backbone; a swap's real data are others, and
-    the plugin's backbones differ by their content."""
+    """Upstream caches statistics of the real data by the names of data set and backbone; a swap's real data are others, the
+    plugin's backbones differ by their content, and images may have been replaced since."""
 
     @functools.wraps(original)
     def prepare(*args: Any, cfgs: Any, **kwargs: Any) -> Any:
@@ -235,6 +246,10 @@ def _cached_apart(original: Any) -> Any:
             cfgs = copy.copy(cfgs)
             cfgs.RUN = copy.copy(cfgs.RUN)
             cfgs.RUN.eval_backbone = cache_name(RUN, cfgs.RUN.eval_backbone)
+        if files := files_fingerprint(cfgs.RUN.data_dir, cfgs.DATA.name, train=cfgs.RUN.ref_dataset == "train"):
+            cfgs = copy.copy(cfgs)
+            cfgs.DATA = copy.copy(cfgs.DATA)
+            cfgs.DATA.name += f"-{files}"
         if RUN.swap is not None:
             plan = RUN.swap.plan
             key = json.dumps([sorted(plan.class_to_label.items()), {k: list(v) for k, v in plan.new_files.items()}])

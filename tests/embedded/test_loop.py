@@ -103,3 +103,22 @@ def test_the_config_accelerates_a_swap(tmp_path: Path, data: Path, monkeypatch: 
         rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "swap_metrics": 0, "accelerate": wanted}
         loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
         assert len(accelerated) == (2 if wanted else 0)
+
+
+def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
+    """L7 L10: the embedded loop has the same look, listing and loader: centre square, 16 bits, hidden folders, broken files."""
+    train = data / "train"
+    (train / ".ipynb_checkpoints").mkdir()
+    (train / "c" / "0.png").unlink()
+    wide = np.zeros((8, 16), np.uint16)
+    wide[:, 4:12] = 60 * 257
+    for name in "012":
+        Image.fromarray(wide).save(train / "c" / f"{name}.png")
+    images, targets, classes = loop._read_images(train, 32)
+    assert classes.names == ("a", "b", "c", "d")
+    assert classes.counts == (3, 3, 3, 3)
+    torch.testing.assert_close(images[targets == 2], torch.full((3, 3, 32, 32), 60 / 127.5 - 1))
+    (train / "b" / "1.png").write_bytes(b"cut off")
+    with pytest.raises(RcasError, match=r"^-data: .*1\.png cannot be read"):
+        loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()

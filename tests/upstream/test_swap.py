@@ -100,7 +100,8 @@ def test_hdf5_several_slots_another_folder_and_the_retain_loss(trained: Trained,
     assert "Train dataset size: 18" in ended.stdout, "3 images of x and 3 of y, each shown twice, beside 6 of b"
     assert read_record(run)["labels"] == ["x", "b", "y"]
     assert "G_ema" in checkpoint_files(run)
-    assert list(trained.data.glob("toy_32*_train.hdf5"))
+    assert list((tmp_path / "hdf5").glob("toy_32*_train-*.hdf5"))
+    assert not list(trained.data.rglob("*.hdf5")), "nothing is written into the data folder"
 
 
 def test_fine_tune_starts_from_the_pretrained_weights(trained: Trained, tmp_path: Path) -> None:
