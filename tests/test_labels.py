@@ -19,13 +19,21 @@ def plan(section: dict[str, Any], names: str, num_classes: int, counts: list[int
     return resolve_labels(parse_settings(section), num_classes, classes, **more)
 
 
-def test_ten_folders_for_ten_labels() -> None:
-    found = plan({"swap": {9: 0}}, "0 1 2 3 4 5 6 7 8 9", 10)
-    assert found.slots == {9: 0}
-    assert found.remaining == {label: label for label in range(1, 9)}
-    assert found.live == (1, 2, 3, 4, 5, 6, 7, 8, 9)
-    assert found.class_to_label == {0: 9, **{c: c for c in range(1, 9)}}
+def test_nine_folders_beside_the_new_one_for_nine_labels() -> None:
+    found = plan({"swap": {8: 0}}, "0 1 2 3 4 5 6 7 8 9", 9)
+    assert found.slots == {8: 0}
+    assert found.remaining == {label: label + 1 for label in range(8)}
+    assert found.live == tuple(range(9))
+    assert found.class_to_label == {0: 8, **{c: c - 1 for c in range(1, 9)}}
     assert found.guessed
+    assert "folders without the new ones in order. Set RCAS.labels if they were others" in found.remarks[0]
+
+
+def test_as_many_folders_as_labels_and_the_new_class_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
+    found = plan({"swap": {"b": "rust"}, "new_data": str(tmp_path)}, "a b c", 3)
+    assert (found.names_before, found.guessed) == (("a", "b", "c"), True)
+    assert "taken to be the data set's folders in order" in found.remarks[0]
 
 
 def test_a_new_folder_beside_the_old_ones() -> None:
@@ -33,13 +41,14 @@ def test_a_new_folder_beside_the_old_ones() -> None:
     assert found.slots == {1: 3}
     assert found.remaining == {0: 0, 2: 2}
     assert found.names == ("crack", "stain", "scratch")
-    assert not found.guessed
 
 
 def test_the_old_folder_is_gone_and_the_record_says_what_the_labels_were() -> None:
     found = plan({"swap": {"dent": "stain"}}, "crack scratch stain", 3, recorded=["crack", "dent", "scratch"])
     assert found.slots == {1: 2}
     assert found.remaining == {0: 0, 2: 1}
+    assert not found.guessed
+    assert not found.remarks
     assert found == plan({"swap": {1: "stain"}, "labels": ["crack", "dent", "scratch"]}, "crack scratch stain", 3)
 
 
@@ -62,27 +71,26 @@ def test_new_data_from_a_folder_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "counts", "sentence"),
     [
-        ({"swap": {3: 1}}, None, "RCAS.swap: slot 3 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {-1: 1}}, None, "RCAS.swap: slot -1 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {"d": "a"}}, None, "RCAS.swap: slot 'd' is not a label; allowed: a, b, c"),
-        ({"swap": {"a": "d"}}, None, "RCAS.swap: the new class 'd' has no images"),
-        ({"swap": {"a": 7}}, None, "RCAS.swap: there is no class of index 7 in the data set; allowed: 0 to 2"),
-        ({"swap": {"a": "b"}}, [5, 0, 5], "RCAS.swap: the new class 'b' has no images"),
-        ({"swap": {"a": "b", 0: "c"}}, None, "RCAS.swap: the same slot is named twice"),
-        ({"swap": {"a": "c", "b": "c"}}, None, "RCAS.swap: the same new class is named for two slots"),
-        ({"swap": {"a": "b"}, "remaining": ["a", "c"]}, None, "RCAS.remaining: slot a of RCAS.swap cannot remain"),
-        ({"swap": {0: 1}, "remaining": [0]}, None, "RCAS.remaining: slot 0 of RCAS.swap cannot remain"),
-        ({"swap": {"a": "b"}, "remaining": ["b"]}, None, "RCAS.remaining: 'b' is the new class"),
-        ({"swap": {"a": "b"}, "remaining": [5]}, None, "RCAS.remaining: 5 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {"a": "b"}, "remaining": ["x"]}, None, "RCAS.remaining: 'x' is not a label"),
-        ({"swap": {"a": "b"}, "remaining": ["c"]}, [5, 5, 0], "RCAS.remaining: label 2 (c) has no images"),
-        ({"swap": {"a": "b"}}, [5, 5, 0], "RCAS.remaining: no label remains"),
-        ({"swap": {"a": "b"}, "labels": ["a"]}, None, "RCAS.labels: 1 names for a GAN of 3 labels"),
+        ({"swap": {3: 3}}, None, "RCAS.swap: slot 3 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {-1: 3}}, None, "RCAS.swap: slot -1 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"e": "d"}}, None, "RCAS.swap: slot 'e' is not a label; allowed: a, b, c"),
+        ({"swap": {"a": "z"}}, None, "RCAS.swap: the new class 'z' has no images"),
+        ({"swap": {"a": 7}}, None, "RCAS.swap: there is no class of index 7 in the data set; allowed: 0 to 3"),
+        ({"swap": {"a": "d"}}, [5, 5, 5, 0], "RCAS.swap: the new class 'd' has no images"),
+        ({"swap": {"a": "d", 0: "d"}}, None, "RCAS.swap: the same slot is named twice"),
+        ({"swap": {"a": "d", "b": 3}}, None, "RCAS.swap: the same new class is named for two slots"),
+        ({"swap": {"a": "d"}, "remaining": ["a", "c"]}, None, "RCAS.remaining: slot a of RCAS.swap cannot remain"),
+        ({"swap": {0: 3}, "remaining": [0]}, None, "RCAS.remaining: slot 0 of RCAS.swap cannot remain"),
+        ({"swap": {"a": "b"}, "remaining": ["b"]}, None, "RCAS.swap: the new class 'b' stands behind label 1 already"),
+        ({"swap": {"a": "d"}, "remaining": [5]}, None, "RCAS.remaining: 5 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"a": "d"}, "remaining": ["x"]}, None, "RCAS.remaining: 'x' is not a label"),
+        ({"swap": {"a": "d"}, "remaining": ["c"]}, [5, 5, 0, 5], "RCAS.remaining: label 2 (c) has no images"),
+        ({"swap": {"a": "d"}, "labels": ["a"]}, None, "RCAS.labels: 1 names for a GAN of 3 labels"),
     ],
 )
 def test_mistakes(section: dict[str, Any], counts: list[int] | None, sentence: str) -> None:
     with pytest.raises(RcasError) as mistake:
-        plan(section, "a b c", 3, counts)
+        plan(section, "a b c d", 3, counts, recorded=["a", "b", "c"])
     assert str(mistake.value).startswith(sentence)
 
 
@@ -113,7 +121,7 @@ class NoImages(torch.utils.data.Dataset[Any]):
 
 
 def test_old_images_are_left_out_and_new_ones_carry_the_slots_label() -> None:
-    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    found = LabelPlan(3, {2: 0}, {1: 1}, ("x", "b", "a"), ("x", "b", "c"))
     targets = [0, 1, 2, 1, 0, 2]
     assert SwapDataset(NoImages(closed=True), targets, found).labels == [2, 1, 1, 2]
     data = SwapDataset(NoImages(closed=False), targets, found)
@@ -130,7 +138,7 @@ def test_image_files_of_a_new_class(tmp_path: Path) -> None:
 
 
 def test_images_under_a_label_are_spread_over_those_there_are() -> None:
-    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    found = LabelPlan(3, {2: 0}, {1: 1}, ("x", "b", "a"), ("x", "b", "c"))
     data = SwapDataset(NoImages(closed=False), [0, 1, 0, 0, 0, 2, 0, 0], found)  # label 2: items 0, 2, 3, 4, 6, 7
     assert data.images_of(2, 3).tolist() == [0, 3, 6]
     assert data.images_of(2, 100).tolist() == [0, 2, 3, 4, 6, 7]

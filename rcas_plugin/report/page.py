@@ -343,7 +343,7 @@ def _facts(one: Group) -> list[tuple[str, str]]:
     metrics, record = one.runs[0].metrics, one.runs[0].record
     return [
         ("runs", ", ".join(run.folder.name for run in one.runs)),
-        ("pre-trained checkpoint", str(record.get("source", "not recorded"))),
+        ("pre-trained checkpoint", record.source or "not recorded"),
         ("generated images a label", str(metrics["images_a_label"])),
         ("neighbours of precision to coverage", f"{NEAREST}, fewer where there are fewer images"),
         ("time of the evaluations", duration(sum(found["evaluation_s"] for run in one.runs for found in run.steps.values()))),

@@ -65,6 +65,11 @@ def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
     raise RcasError(f"-data: {root} holds no train/<class>/ folders" + (f" and no {stored.name}" if RUN.load_train_hdf5 else ""))
 
 
+def has_names(DATA: Any, RUN: Any) -> bool:
+    """Whether the training data name their classes: image folders and torchvision's data sets do, HDF5 files do not."""
+    return DATA.name in _TORCHVISION or (RUN.data_dir is not None and (Path(RUN.data_dir) / "train").is_dir())
+
+
 def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:
     counts = Counter(targets)
     return DataClasses(names, tuple(counts[index] for index in range(len(names))))

@@ -15,8 +15,9 @@ from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.fold import adapted
 from rcas_plugin.gan import sample_images
+from rcas_plugin.record import read_record, write_record
 from rcas_plugin.snapshots import load_snapshot
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record, write_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.folding import fold_checkpoint
 
 
@@ -58,8 +59,8 @@ def test_a_plain_checkpoint_with_the_same_images(run: Path, tmp_path: Path, caps
             assert content["optimizer"]["state"] == {}
             plain = embedded.load_gan(tmp_path / "swap.yaml", None).networks["generator" if network == "G" else "discriminator"]
             torch.optim.Adam(plain.parameters()).load_state_dict(content["optimizer"])  # refuses other numbers of parameters
-    assert read_record(out)["labels"] == ["a", "c", "d"]
-    assert read_record(out)["folded_from"] == str(run)
+    assert read_record(out).labels == ("a", "c", "d")
+    assert read_record(out).folded_from == str(run)
     images, labels = load_snapshot(run, "step=2")
     gan = embedded.load_gan(tmp_path / "swap.yaml", out)
     torch.testing.assert_close(sample_images(gan.generator, labels, gan.latents), images, rtol=0, atol=0.5 / 127.5 + 1e-5)

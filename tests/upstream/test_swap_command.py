@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rcas_plugin.observer import read_metrics
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.record import read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
 from .conftest import Trained
 
@@ -37,9 +38,9 @@ def test_from_the_checkpoint_alone(trained: Trained, tmp_path: Path) -> None:
     assert f"its report: {folder / 'report' / 'report.html'}" in ended.stdout
     assert list(read_metrics(folder)["steps"]) == ["0", "2", "4"]
     assert read_checkpoint(checkpoint_files(folder)["D"])["step"] == 4
-    assert read_record(folder)["labels"] == ["a", "d", "c"]
-    assert read_record(folder)["source"] == str(trained.checkpoint.resolve())
-    assert read_record(folder)["seconds_per_step"] > 0
+    assert read_record(folder).labels == ("a", "d", "c")
+    assert read_record(folder).source == str(trained.checkpoint.resolve())
+    assert read_record(folder).seconds_per_step > 0
     again = run("--steps", "4")
     assert again.returncode == 0
     assert "that swap is done" in again.stdout
