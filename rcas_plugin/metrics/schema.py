@@ -79,7 +79,7 @@ class Metrics(FromFile):
     images_a_label: Count
     labels: list[str]
     slots: dict[Number, Slot]
-    before: Moment | None = None
+    before: Moment = Field(default=None)  # type: ignore[assignment]  # missing, but never null
     steps: Annotated[dict[Number, Moment], Field(min_length=1)]
 
     @model_validator(mode="after")

@@ -129,8 +129,10 @@ def verdict(run: Run) -> str:
         parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
     rest = found["remaining"].get("recognised")
     if rest is not None:
-        was = before.get("remaining", {}).get("recognised", rest)
-        parts.append("the remaining labels are intact" if rest >= was - LOST else "the remaining labels have suffered")
+        was = before.get("remaining", {}).get("recognised")
+        parts.append(
+            "the remaining labels are intact" if was is None or rest >= was - LOST else "the remaining labels have suffered"
+        )
     sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     return sentence[0].upper() + sentence[1:] + "."
 
