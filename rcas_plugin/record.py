@@ -51,7 +51,7 @@ class Record(FromFile):
     remaining: tuple[int, ...] | None = None
     swap: dict[str, Any] | None = None
     source: str | None = None
-    config: dict[str, Any] | None = None
+    config: dict[str, dict[str, Any]] | None = None
     seconds_per_step: float = Field(0.0, ge=0)
     rcas_plugin: str | None = None
     folded_from: str | None = None

@@ -65,9 +65,18 @@ def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
     raise RcasError(f"-data: {root} holds no train/<class>/ folders" + (f" and no {stored.name}" if RUN.load_train_hdf5 else ""))
 
 
-def has_names(DATA: Any, RUN: Any) -> bool:
-    """Whether the training data name their classes: image folders and torchvision's data sets do, HDF5 files do not."""
-    return DATA.name in _TORCHVISION or (RUN.data_dir is not None and (Path(RUN.data_dir) / "train").is_dir())
+def named_classes(DATA: Any, RUN: Any) -> tuple[str, ...]:
+    """The names of the training data's classes by index, no image counted; empty where they have none, as in HDF5 files."""
+    root = Path(RUN.data_dir or "")
+    if RUN.data_dir is not None and DATA.name in _TORCHVISION:
+        try:
+            return tuple(_TORCHVISION[DATA.name](root=str(root), train=True, download=False).classes)
+        except RuntimeError:  # not there, or there as HDF5 alone
+            return ()
+    folders = root / "train"
+    if RUN.data_dir is None or not folders.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in folders.iterdir() if entry.is_dir()))
 
 
 def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:

@@ -129,7 +129,7 @@ def plan_swap(
     settings = parse_settings(section)
     run = find_run(out, ckpt, settings)
     options = config.setdefault("OPTIMIZATION", {})
-    before = int(options.get("total_steps", 0))
+    before = options.get("total_steps") if isinstance(options.get("total_steps"), int) else 0
     total = steps if steps is not None else before if goes_on else math.ceil(SHARE * before / 100) * 100
     if total < 1:
         raise RcasError("--steps is missing; the config does not say how long the pre-training was")
@@ -205,7 +205,7 @@ def _config(studiogan: Path, ckpt: Path, record: Record, run_name: str, cfg: Pat
         content = yaml.safe_load(cfg.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise RcasError(f"--cfg: {cfg} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(keys, dict) for keys in content.values()):
         raise RcasError(f"--cfg: {cfg} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
     content.pop("RCAS", None)
     return content
@@ -219,8 +219,7 @@ def _classes(data: Path) -> DataClasses:
 
 
 def _num_classes(config: dict[str, Any], ckpt: Path) -> int:
-    section = config.get("DATA")
-    number = section.get("num_classes") if isinstance(section, dict) else None
+    number = config.get("DATA", {}).get("num_classes")
     if not isinstance(number, int) or number < 1:
         raise RcasError(f"--cfg: the config of {ckpt} holds no DATA.num_classes; give the config that trained the checkpoint")
     return number

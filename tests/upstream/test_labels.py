@@ -68,8 +68,7 @@ def test_what_is_refused_writes_nothing(trained: Trained, swapped: Path, tmp_pat
     def case(
         name: str, sentence: str, ckpt: Path | None, data: Path | None, *options: str, cfg: Path = plain, **rcas: Any
     ) -> None:
-        if rcas:
-            cfg = write_config(room / f"{name}.yaml", steps=2, RCAS={**SWAP, **rcas})
+        cfg = write_config(room / f"{name}.yaml", steps=2, RCAS={**SWAP, **rcas}) if rcas else plain
         given = [*(options or TRAIN), "-cfg", cfg, "-save", out / name]
         given += ["-ckpt", ckpt] if ckpt else []
         given += ["-data", data] if data else []
@@ -106,7 +105,7 @@ def test_what_is_refused_writes_nothing(trained: Trained, swapped: Path, tmp_pat
 
 
 def test_what_goes_on_and_on(trained: Trained, swapped: Path, tmp_path: Path) -> None:
-    """L6, L11: evaluation of a swapped checkpoint, a moved run, the same slot again, two slots, best weights alone, few images."""
+    """L6, L11: a swapped checkpoint is looked at, moved, swapped back; two slots from best weights alone, with one image."""
     plain = write_config(tmp_path / "plain.yaml")
     moved, best = tmp_path / "elsewhere" / "renamed", tmp_path / "best"
     shutil.copytree(swapped, moved)
