@@ -78,7 +78,7 @@ def read_checked(path: Path, model: type[Model], cure: str) -> Model | None:
     """
     try:
         content = path.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise RcasError(f"{path} cannot be read ({error.strerror}); {cure}") from None

@@ -128,6 +128,8 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs)
     plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if resumes else record.former)  # fmt: skip
+    if resumes:
+        _check_still(record, plan)
     method.check(settings, plan, cfgs.OPTIMIZATION.total_steps)
     unused = [label for label in range(plan.num_classes) if label not in plan.live]
     if RUN.intra_class_fid and unused:
@@ -138,6 +140,16 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         check_checkpoint(cfgs)
     source = str(Path(RUN.ckpt_dir).resolve())
     return SwapRun(settings, plan, classes, mode, source, record.source or source if resumes else source)
+
+
+def _check_still(record: Record, plan: LabelPlan) -> None:
+    """Raise `RcasError` where an index names another class of the data set than when the swap started."""
+    for label, (then, now) in enumerate(zip(record.labels, plan.names, strict=False)):
+        if then != now:
+            raise RcasError(
+                f"RCAS.swap: label {label} had the new class {then!r} when the swap started, and the index names {now!r} now; "
+                "name the class by its folder, in quotes"
+            )
 
 
 def check_plain_run(cfgs: Any) -> None:
