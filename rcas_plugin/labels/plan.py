@@ -121,7 +121,7 @@ def resolve_labels(
             )
     else:
         names = [*names_before, *(str(ref) for ref in settings.add)]
-        slots = {_slot(ref, names_before, how, key): ref_new for ref, ref_new in settings.swap.items()}
+        slots = {_slot(ref, names_before, how, key): new_class for ref, new_class in settings.swap.items()}
         if len(slots) < len(settings.swap):
             raise RcasError("RCAS.swap: the same slot is named twice; name each slot once")
         slots.update(zip(range(before, len(names)), settings.add, strict=True))

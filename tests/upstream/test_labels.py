@@ -121,8 +121,9 @@ def test_what_goes_on_and_on(trained: Trained, swapped: Path, tmp_path: Path) ->
     two = write_config(tmp_path / "two.yaml", steps=2, RCAS={**SWAP, "swap": {0: "d", "b": "e"}, "labels": ["a", "b", "c"]})
     ended = run_all(trained, {
         "look": [*LOOK, "-v", "-sf", "-sf_num", "8", "-cfg", plain, "-save", tmp_path / "look", "-ckpt", swapped],
-        "look with data": [*LOOK, "-v", "-cfg", plain, "-save", tmp_path / "look2", "-ckpt", swapped, "-data", trained.data],
-        "look at best": [*LOOK, "-v", "-cfg", plain, "-save", tmp_path / "look3", "-ckpt", best],
+        "look with data": [*LOOK, "-v", "-sf", "-cfg", plain, "-save", tmp_path / "look2", "-ckpt", swapped, "-data",
+                           trained.data],
+        "look at best": [*LOOK, "-sf", "-cfg", plain, "-save", tmp_path / "look3", "-ckpt", best],
         "moved": [*TRAIN, "-cfg", longer, "-save", tmp_path / "moved", "-ckpt", moved, "-data", trained.new_data],
         "back": [*TRAIN, "-cfg", back, "-save", tmp_path / "back", "-ckpt", swapped, "-data", trained.new_data],
         "two": [*TRAIN, "-cfg", two, "-save", tmp_path / "two", "-ckpt", best, "-data", few],
