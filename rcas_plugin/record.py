@@ -118,8 +118,11 @@ def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> 
 
 
 def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a run; keys of the one that is there stay where this one has none."""
-    earlier = read_record(folder).model_dump(mode="json", exclude_unset=True)
+    """Write the record of a run; keys of the one that is there stay where this one has none, unless it is damaged."""
+    try:
+        earlier = read_record(folder).model_dump(mode="json", exclude_unset=True)
+    except RcasError:  # a run that goes on for hours ends on no file of somebody else's
+        earlier = {}
     write_json(Path(folder) / RECORD, {**earlier, **record})
 
 

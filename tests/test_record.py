@@ -35,6 +35,9 @@ def test_a_record_is_what_was_written(tmp_path: Path) -> None:
     assert json.loads((tmp_path / RECORD).read_text()) == {
         "labels": ["b"], "seconds_per_step": 2, "key_of_another_version": [1],
     }, "what a later record does not know stays"  # fmt: skip
+    (tmp_path / RECORD).write_text("{")
+    write_record(tmp_path, {"labels": ["c"]})
+    assert json.loads((tmp_path / RECORD).read_text()) == {"labels": ["c"]}
 
 
 def test_labels_that_have_no_images_any_more() -> None:
