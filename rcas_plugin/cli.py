@@ -17,17 +17,18 @@ from rcas_plugin.doctor import diagnose
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
+from rcas_plugin.labels import label_of, name_labels, reference_of
+from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives, phases
 from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.settings import reference
-from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
-from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, run_swap, shown
+from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -126,11 +127,13 @@ def _add_swap(commands: Any) -> None:
     add = command.add_argument
     add("--ckpt", type=Path, required=True, metavar="DIR", help="the pre-trained checkpoint's folder; it is only read")
     add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, the new class beside the others")
-    add("--slot", required=True, metavar="CLASS", help="the class that is given up: its name, or its label")
-    add("--new", required=True, metavar="CLASS", help="the new class: its folder's name, or its index")
+    add("--slot", required=True, metavar="CLASS", help="the class that is given up: its name, or else its label")
+    add("--new", required=True, metavar="CLASS", help="the new class: its folder's name, or else its index")
+    add("--labels", nargs="+", default=None, metavar="NAME",
+        help="the class folder of each label at pre-training, in order, where no run recorded it")  # fmt: skip
     add("--new-data", type=Path, default=None, metavar="DIR", help="its images, where they are not in --data")
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
-        help="where it goes (default: outputs/swap); the same one again goes on with an interrupted swap")  # fmt: skip
+        help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
     add("--method", choices=sorted(phases), default="class_swap")
     add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
@@ -144,7 +147,7 @@ def swap(args: argparse.Namespace) -> int:
     """Plan a swap, and run it; main.py's exit code."""
     plan = plan_swap(
         find_studiogan(args.studiogan), args.ckpt, args.data, args.slot, args.new, args.out, cfg=args.cfg, method=args.method,
-        steps=args.steps, new_data=args.new_data, accelerate=args.accelerate,
+        steps=args.steps, new_data=args.new_data, labels=args.labels, accelerate=args.accelerate,
     )  # fmt: skip
     if args.dry_run:
         print(shown(plan))
@@ -156,7 +159,7 @@ def swap(args: argparse.Namespace) -> int:
         return 0
     check_swap_images(args.data, plan.config.get("DATA") or {}, args.slot, args.new, args.new_data)
     code = run_swap(plan)
-    run = interrupted_run(args.out, args.ckpt)
+    run = plan.run
     if code == 0 and run is not None:
         print(f"rcas: done: {run}\nrcas: it loads in any StudioGAN with the config that trained the first one (-ckpt)")
         if (run / REPORT / PAGE).is_file():
@@ -210,8 +213,8 @@ def importance(args: argparse.Namespace) -> int:
     if not 0 < args.top <= 1:
         raise RcasError(f"--top is {args.top}; allowed: over 0, to 1")
     num_classes = _num_classes(args.cfg)
-    recorded = read_record(args.ckpt).get("labels") or []
-    names = list(recorded) if len(recorded) == num_classes else [str(label) for label in range(num_classes)]
+    indices = [str(label) for label in range(num_classes)]
+    names, _ = name_labels(num_classes, indices, recorded=read_record(args.ckpt).labels)
     targets = [_label(given, names) for given in args.labels]
     if len(set(targets)) == num_classes:
         raise RcasError("--labels names every label; leave at least one that remains")
@@ -243,10 +246,9 @@ def _num_classes(cfg: Path) -> int:
 
 
 def _label(given: str, names: Sequence[str]) -> int:
-    if given in names:
-        return names.index(given)
-    if given.isdigit() and int(given) < len(names):
-        return int(given)
+    label = label_of(reference_of(given, names), names)
+    if label is not None:
+        return label
     raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 

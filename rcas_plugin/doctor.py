@@ -15,11 +15,18 @@ import yaml
 from rcas_plugin.data_check import WITHOUT, Preparation, contents, notes, problems, summary
 from rcas_plugin.dataset import DatasetLook, look_at
 from rcas_plugin.errors import RcasError
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.labels import How, name_labels
+from rcas_plugin.record import Record, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION
 
 #: What upstream takes where a config does not say.
 _DEFAULTS = {"name": "CIFAR10", "img_size": 32, "num_classes": 10}
+#: What the labels' names are taken from, in words.
+_HOW: dict[How, str] = {
+    "recorded": "as recorded beside the checkpoint",
+    "folders": "guessed: as many folders as labels, in order; set RCAS.labels if they were others",
+}
 #: How classes and labels are listed: so many, then a number.
 _LISTED = 50
 
@@ -156,18 +163,17 @@ def _look_at_hdf5(found: Diagnosis, data: Path) -> None:
 # checkpoint and config -------------------------------------------------------------------------------------------------------
 
 
-def _record(found: Diagnosis, ckpt: Path | None) -> dict[str, Any]:
+def _record(found: Diagnosis, ckpt: Path | None) -> Record:
     try:
-        return {} if ckpt is None else dict(read_record(ckpt))
+        return Record() if ckpt is None else read_record(ckpt)
     except RcasError as error:
         found.refused.append(str(error))
-        return {}
+        return Record()
 
 
-def _config(cfg: Path | None, record: dict[str, Any]) -> dict[str, Any]:
+def _config(cfg: Path | None, record: Record) -> dict[str, Any]:
     if cfg is None:
-        recorded = record.get("config")
-        return dict(recorded) if isinstance(recorded, dict) else {}
+        return dict(record.config or {})
     try:
         content = yaml.safe_load(cfg.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -199,21 +205,19 @@ def _look_at_files(found: Diagnosis, ckpt: Path) -> None:
     found.say("checkpoint", str(ckpt), read)
 
 
-def _look_at_labels(
-    found: Diagnosis, record: dict[str, Any], wanted: dict[str, Any], look: DatasetLook | None
-) -> list[str] | None:
+def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], look: DatasetLook | None) -> list[str] | None:
     """Say which label is which; the names, or None where they are not known."""
     folders = {} if look is None else look.listing.counts
-    recorded, number = record.get("labels"), wanted.get("num_classes")
-    if isinstance(recorded, list | tuple) and recorded and all(isinstance(name, str) for name in recorded):
-        labels, how = [str(name) for name in recorded], "as recorded beside the checkpoint"
-        if isinstance(number, int) and number != len(labels):
-            found.refused.append(
-                f"DATA.num_classes: {number}, and the checkpoint records {len(labels)} labels; set it to {len(labels)}"
-            )
-    elif folders and number == len(folders):
-        labels, how = list(folders), "guessed: as many folders as labels, in order; set RCAS.labels if they were others"
-    else:
+    recorded, number = record.labels, wanted.get("num_classes")
+    size = number if isinstance(number, int) else len(recorded)
+    if recorded and size != len(recorded):
+        found.refused.append(
+            f"DATA.num_classes: {number}, and the checkpoint records {len(recorded)} labels; set it to {len(recorded)}"
+        )
+        size = len(recorded)
+    try:
+        labels, how = name_labels(size, tuple(folders), recorded=recorded)
+    except RcasError:
         more = f" ({number} labels, {len(folders)} folders)" if number is not None else ""
         found.say("labels", f"not known{more}: list the class folder of each label at pre-training in RCAS.labels, in order")
         return None
@@ -235,8 +239,8 @@ def _look_at_labels(
         shown.append(f"and {len(labels) - _LISTED:,} more")
     if free:
         shown.append(f"folders without a label, so new: {_listed(free)}")
-    found.say("labels", how, shown)
-    return labels
+    found.say("labels", _HOW[how], shown)
+    return list(labels)
 
 
 def _compare_counts(found: Diagnosis, look: DatasetLook, labels: Any) -> None:

@@ -28,18 +28,11 @@ from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.observer import Observer
+from rcas_plugin.record import plain_record, read_record, swap_record, write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import (
-    other_size,
-    plain_record,
-    read_record,
-    read_states,
-    swap_record,
-    write_checkpoint,
-    write_record,
-)
+from rcas_plugin.studiogan.checkpoints import other_size, read_states, write_checkpoint
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
@@ -93,7 +86,9 @@ def train(
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
         before = other_size(states["generator"], gan.generator.state_dict(), len(live))
-        plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"), num_before=before)
+        record = read_record(ckpt_dir)
+        plan = resolve_labels(settings, len(live), classes, record.labels, num_before=before, dropped=record.dropped,
+                              former=record.former)  # fmt: skip
         total_steps = config["OPTIMIZATION"]["total_steps"]
         phases[settings.method].check(settings, plan, total_steps)
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
@@ -119,7 +114,7 @@ def train(
     if settings is None or method is None or ckpt_dir is None:
         write_record(folder, plain_record(classes.names))
     else:
-        write_record(folder, {**swap_record(settings, plan, ckpt_dir), **method.record()})
+        write_record(folder, {**swap_record(settings, plan, ckpt_dir), "method": method.record()})
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)

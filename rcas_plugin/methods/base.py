@@ -131,7 +131,7 @@ class Method:
             self._retained.load(self.context.directory)
 
     def record(self) -> dict[str, Any]:
-        """What the method adds to the record beside the run's checkpoints."""
+        """What the method itself records beside the run's checkpoints, under the key `method` of the record."""
         return {}
 
     def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:

@@ -129,8 +129,10 @@ def verdict(run: Run) -> str:
         parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
     rest = found["remaining"].get("recognised")
     if rest is not None:
-        was = before.get("remaining", {}).get("recognised", rest)
-        parts.append("the remaining labels are intact" if rest >= was - LOST else "the remaining labels have suffered")
+        was = before.get("remaining", {}).get("recognised")
+        parts.append(
+            "the remaining labels are intact" if was is None or rest >= was - LOST else "the remaining labels have suffered"
+        )
     sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     return sentence[0].upper() + sentence[1:] + "."
 
@@ -343,7 +345,7 @@ def _facts(one: Group) -> list[tuple[str, str]]:
     metrics, record = one.runs[0].metrics, one.runs[0].record
     return [
         ("runs", ", ".join(run.folder.name for run in one.runs)),
-        ("pre-trained checkpoint", str(record.get("source", "not recorded"))),
+        ("pre-trained checkpoint", record.source or "not recorded"),
         ("generated images a label", str(metrics["images_a_label"])),
         ("neighbours of precision to coverage", f"{NEAREST}, fewer where there are fewer images"),
         ("time of the evaluations", duration(sum(found["evaluation_s"] for run in one.runs for found in run.steps.values()))),

@@ -59,6 +59,18 @@ def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
     raise RcasError(f"-data: {root} holds no train/<class>/ folders" + (f" and no {stored.name}" if RUN.load_train_hdf5 else ""))
 
 
+def named_classes(DATA: Any, RUN: Any) -> tuple[str, ...]:
+    """The names of the training data's classes by index; empty where they have none, as in HDF5 files."""
+    root = Path(RUN.data_dir or "")
+    if RUN.data_dir is not None and DATA.name in TORCHVISION:
+        try:
+            return tuple(TORCHVISION[DATA.name](root=str(root), train=True, download=False).classes)
+        except RuntimeError:  # not there, or there as HDF5 alone
+            return ()
+    folders = root / "train"
+    return folder_classes(folders).names if RUN.data_dir is not None and folders.is_dir() else ()
+
+
 def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:
     counts = Counter(targets)
     return DataClasses(names, tuple(counts[index] for index in range(len(names))))

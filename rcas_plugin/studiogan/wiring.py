@@ -22,6 +22,7 @@ from rcas_plugin.gan import Gan, Latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.observer import Observer
+from rcas_plugin.record import write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
@@ -34,10 +35,10 @@ from rcas_plugin.studiogan.backbones import (
     is_own,
     wire_backbones,
 )
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
 from rcas_plugin.studiogan.look import check_data, check_img_size
-from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
+from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_plain_run, plan_run, take_best_alone
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.studiogan.worker import make_worker
@@ -137,12 +138,13 @@ def _check(original: Any) -> Any:
         _check_canvas(self)
         check_img_size(self)
         self.rcas_run = None
+        take_best_alone(self)
         section = self.super_cfgs.get("RCAS")
         if section is not None:
             self.rcas_run = plan_run(self, vars(section))
             _say_plan(self.rcas_run)
-        elif self.RUN.ckpt_dir is not None and self.RUN.freezeD == -1:  # freezeD transfers between class counts
-            check_checkpoint(self)
+        else:
+            check_plain_run(self)
         check_data(self, self.rcas_run)
         adopt(self)
 
@@ -169,11 +171,8 @@ def _say_plan(run: Any) -> None:
             lines.append(f"  label {label}: not used any more")
     what = {"swap": "starts from", "resume": "goes on in", "evaluate": "is evaluated in"}[run.mode]
     print(f"rcas: {run.settings.method} {what} {run.source}", *lines, sep="\n")
-    if plan.guessed:
-        print(
-            "rcas: nothing records the classes that the checkpoint was trained on; its labels are taken to be the data set's "
-            "folders in order. Set RCAS.labels if they were others."
-        )
+    for remark in plan.remarks:
+        print(f"rcas: {remark}")
 
 
 def _define_losses(original: Any) -> Any:

@@ -14,8 +14,9 @@ from PIL import Image
 from rcas_plugin import RcasError, Selection
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.record import read_record
 from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
 CONFIG = {
     "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
@@ -43,14 +44,14 @@ def data(tmp_path: Path) -> Path:
 def test_a_swap_from_nothing(tmp_path: Path, data: Path) -> None:
     (data / "train" / "d").rename(tmp_path / "d")
     pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
-    assert read_record(pretrained)["labels"] == ["a", "b", "c"]
+    assert read_record(pretrained).labels == ("a", "b", "c")
     files = {path: path.read_bytes() for path in pretrained.iterdir()}
     (tmp_path / "d").rename(data / "train" / "d")
 
     rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2, "swap_metrics": 0, "preset": "rcas"}
     run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, save_freq=2, progress=False)
     assert "class_swap" in run.name
-    assert read_record(run)["labels"] == ["a", "d", "c"]
+    assert read_record(run).labels == ("a", "d", "c")
     assert Selection.load(run / "selection.safetensors").fraction("generator") > 0
     assert list(moments(run)) == [0, 2, 3]
     assert not torch.equal(load_snapshot(run, "before")[0], load_snapshot(run, "reinit")[0])

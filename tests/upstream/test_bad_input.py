@@ -104,7 +104,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
          sections={"MODEL": {"backbone": "deep_conv", "g_conv_dim": "N/A", "d_conv_dim": "N/A"}})  # fmt: skip
     case("other-width", "is not of this config's resnet network", sections={"MODEL": {"g_conv_dim": 4}})
     case("other-classes", "is not of this config's resnet network (its ", sections={"DATA": {"num_classes": 4}},
-         labels=["a", "b", "c", "e"])  # fmt: skip
+         labels=["a", "b", "c", "e"], remaining=["a"])  # fmt: skip
     case(
         "unconditional",
         "RCAS: this config's GAN is not conditional",
