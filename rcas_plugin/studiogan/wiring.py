@@ -170,7 +170,8 @@ def _define_losses(original: Any) -> Any:
     def define_losses(self: Any) -> None:
         original(self)
         if RUN.method is not None:
-            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR)
+            factor = self.LOSS.mh_lambda if self.LOSS.adv_loss == "MH" else 1.0
+            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR, factor)
             self.LOSS.d_loss = _with_term(self.LOSS.d_loss, DISCRIMINATOR)
 
     return define_losses
@@ -187,7 +188,9 @@ def _define_optimizer(original: Any) -> Any:
     return define_optimizer
 
 
-def _with_term(loss: Any, role: str) -> Any:
+def _with_term(loss: Any, role: str, factor: float = 1.0) -> Any:
+    """The loss with the method's term; `factor` is what upstream multiplies the sum by, and the term counts whole."""
+
     @functools.wraps(loss)
     def total(*args: Any, **kwargs: Any) -> Any:
         value = loss(*args, **kwargs)
@@ -199,7 +202,7 @@ def _with_term(loss: Any, role: str) -> Any:
         else:
             real, fake = seen[:2]
             term = RUN.method.discriminator_loss(Batch(RUN.step, *fake, *real))
-        return value if term is None else value + term
+        return value if term is None else value + term / factor
 
     return total
 
