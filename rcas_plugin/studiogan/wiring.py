@@ -18,7 +18,7 @@ import yaml
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
 from rcas_plugin.fold import rebuild_adapters
-from rcas_plugin.gan import Gan, Latents
+from rcas_plugin.gan import Gan, Latents, register_minibatch_layer
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.observer import Observer
@@ -485,3 +485,5 @@ def _register_stylegan_layers() -> None:
         ):
             if hasattr(module, layer):
                 register_module_type(getattr(module, layer), kind)
+        if hasattr(module, "MinibatchStdLayer"):
+            register_minibatch_layer(module.MinibatchStdLayer, "group_size")
