@@ -118,6 +118,21 @@ def _outputs(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mappin
 
 
 @contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside the block torch draws on the CPU and on `device` from `seed`; after it, its streams go on as if it had not been.
+
+    StyleGAN2 draws noise in each pass: two passes see the same noise where both start from the same seed.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield
+
+
+@contextmanager
 def frozen_eval(*models: nn.Module) -> Iterator[None]:
     """Evaluation mode and no gradient for any parameter, inside the block; both as they were, after it."""
     training = [(module, module.training) for model in models for module in model.modules()]
@@ -135,10 +150,10 @@ def frozen_eval(*models: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def sample_images(generator: nn.Module, labels: Tensor, latents: Latents, *, seed: int = 0, batch_size: int = 256) -> Tensor:
-    """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents for any generator."""
+    """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents and noise for any generator."""
     device = device_of(generator)
     z = latents(len(labels), torch.Generator().manual_seed(seed))
-    with frozen_eval(generator):
+    with frozen_eval(generator), seeded(seed, device):
         parts = [
             generate(generator, z_part.to(device), y_part.to(device)).float().cpu()
             for z_part, y_part in zip(z.split(batch_size), labels.split(batch_size), strict=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import autocast
-from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, part_sizes
+from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
 from rcas_plugin.importance import GENERATOR
 from rcas_plugin.label_bound import LabelBound, find_label_bound
 from rcas_plugin.synapses import find_synapses, spectral_norm_of
@@ -117,7 +117,7 @@ def fit_features(
     """
     device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
     losses = []
-    with frozen_eval(gan.generator, gan.discriminator), _features(gan.discriminator) as features:
+    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
         with torch.no_grad(), autocast(device, accelerated):
             wanted = _moments(features, gan, real.to(device), label, batch_size)
         for parameter in parameters:

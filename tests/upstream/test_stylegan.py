@@ -13,6 +13,9 @@ import torch
 from rcas_plugin import match_features, synapse_importance
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate, part_sizes, sample_images
 from rcas_plugin.label_bound import find_label_bound
+from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.retain import RetainLoss
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
 from rcas_plugin.synapses import find_synapses
 
@@ -106,6 +109,62 @@ def test_the_first_loss_of_a_matching_sums_over_the_parts(studiogan: Path, tmp_p
         for measure in (lambda x: x.mean(0), lambda x: x.flatten(2).mean(2).std(0)):
             expected += float((measure(fake) - measure(true)).square().mean() / measure(true).square().mean())
     assert first == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.usefixtures("narrow_stylegan")
+def test_the_same_weights_make_the_same_images(studiogan: Path, tmp_path: Path) -> None:
+    """F9: images of the same latents and weights are equal to the bit on StyleGAN2, noise and all.
+
+    Training goes on drawing as if nothing had been drawn.
+    """
+    gan = stylegan(studiogan, tmp_path)
+    labels = torch.arange(6) % 3
+    z = torch.randn(2, 8)
+    with torch.no_grad():
+        assert not torch.equal(generate(gan.generator, z, labels[:2]), generate(gan.generator, z, labels[:2])), "noise is drawn"
+    state = torch.get_rng_state()
+    first, again = (sample_images(gan.generator, labels, gan.latents) for _ in range(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, sample_images(gan.generator, labels, gan.latents, seed=1))
+    assert torch.equal(torch.get_rng_state(), state)
+    once, twice = (
+        synapse_importance(gan.generator, gan.discriminator, labels=[1], num_samples=3, progress=False).generator
+        for _ in range(2)
+    )
+    assert all(torch.equal(once[name], twice[name]) for name in once)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.usefixtures("narrow_stylegan")
+@pytest.mark.parametrize("backbone", ["stylegan2", "stylegan3"])
+def test_retain_is_nothing_for_an_unchanged_generator(backbone: str, studiogan: Path, tmp_path: Path) -> None:
+    """F9: the retain loss of an unchanged StyleGAN is 0, its noise varies from step to step, and training draws on as before."""
+    gan = stylegan(studiogan, tmp_path, backbone=backbone)
+    settings = parse_settings({"swap": {"b": "d"}})
+    plan = resolve_labels(settings, 3, DataClasses(tuple("abcd"), (4,) * 4), "abc")
+    loss = RetainLoss(gan, plan, weight=10.0)
+    gan.generator.train()
+    state = torch.get_rng_state()
+    labels = torch.tensor([0, 2, 2, 0])
+    drawn: list[torch.Tensor] = []
+    if backbone == "stylegan2":
+        layer = gan.generator.synthesis.b32.conv1
+        layer.register_forward_hook(lambda module, args, output: drawn.append(output.detach()))
+
+    def value() -> float:
+        term = loss(gan, labels)
+        assert term is not None
+        return float(term.detach())
+
+    assert value() < 1e-4, "rounding alone: upstream multiplies in another order in training mode"
+    assert value() < 1e-4
+    assert torch.equal(torch.get_rng_state(), state)
+    if backbone == "stylegan2":
+        assert not torch.equal(drawn[0], drawn[1]), "another noise at the next step"
+    with torch.no_grad():
+        for parameter in gan.generator.synthesis.parameters():
+            parameter.mul_(1.5)
+    assert value() > 1e-3, "a changed generator has a loss"
 
 
 SINGLE: dict[str, dict[str, Any]] = {
