@@ -28,6 +28,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.backbones import cache_name, check_backbone, domain_folder, fingerprint, is_own, wire_backbones
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
+from rcas_plugin.studiogan.options import check_options
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
@@ -125,7 +126,7 @@ def _check(original: Any) -> Any:
             raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
         finally:
             self.RUN.eval_backbone = backbone
-        _check_canvas(self)
+        check_options(self)
         self.rcas_run = None
         section = self.super_cfgs.get("RCAS")
         if section is not None:
@@ -136,14 +137,6 @@ def _check(original: Any) -> Any:
         adopt(self)
 
     return check_compatability
-
-
-def _check_canvas(cfgs: Any) -> None:
-    """Upstream draws a canvas in rows of 8 at each save step, and fails there where the batch does not divide into rows."""
-    sampler = importlib.import_module("utils.misc").define_sampler
-    batch, classes = cfgs.OPTIMIZATION.batch_size // cfgs.OPTIMIZATION.world_size, cfgs.DATA.num_classes
-    if sampler(cfgs.DATA.name, cfgs.MODEL.d_cond_mtd, batch, classes) == "acending_some" and batch % 8:
-        raise RcasError(f"OPTIMIZATION.batch_size: {batch} images a process; allowed: a multiple of 8, or at least {8 * classes}")
 
 
 def _say_plan(run: Any) -> None:
