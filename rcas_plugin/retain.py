@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -44,8 +45,9 @@ class RetainLoss:
         self.weight = weight
         self.remaining = torch.tensor(sorted(plan.remaining))
         self.latents = gan.latents
-        self.source = torch.Generator().manual_seed(seed)
-        self.noise = torch.Generator().manual_seed(seed)
+        rank = dist.get_rank() if dist.is_initialized() else 0  # each process draws latents of its own
+        self.source = torch.Generator().manual_seed(seed + rank)
+        self.noise = torch.Generator().manual_seed(seed + rank)
 
     def __call__(self, gan: Gan, fake_labels: Tensor) -> Tensor | None:
         """The term for a batch of fakes of these labels (n,); None where none of them remains."""

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import yaml
 
 from rcas_plugin.accelerate import accelerate
@@ -336,18 +337,31 @@ def _step_of(folder: str, best: bool) -> int:
 
 
 def _parallel(original: Any) -> Any:
-    """DDP waits for the gradient of every parameter, and a method that freezes some leaves them without one."""
+    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+
+    What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
+    """
 
     @functools.wraps(original)
     def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
         model: Any = importlib.import_module("models.model")
         ddp = model.DDP
-        if RUN.method is not None and RUN.method.freezes:
+        networks = [] if RUN.gan is None else list(RUN.gan.networks.values())
+        frozen = any(not parameter.requires_grad for network in networks for parameter in network.parameters())
+        if frozen or RUN.cfgs.RUN.freezeD > 0 or (RUN.method is not None and RUN.method.freezes):
             model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
+        for network in networks:
+            network.requires_grad_(True)
+            if dist.is_initialized():
+                for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
+                    dist.broadcast(buffer, 0)
         try:
-            return original(*args, **kwargs)
+            made = original(*args, **kwargs)
         finally:
             model.DDP = ddp
+        if RUN.method is not None and RUN.gan is not None:
+            RUN.method.choose_trained(RUN.gan)
+        return made
 
     return prepare_parallel_training
 
