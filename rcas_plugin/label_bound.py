@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate
+from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, part_sizes
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.synapses import find_synapses
 
@@ -56,7 +56,8 @@ def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
     A linear layer whose input is the one-hot label has a column a label; an embedding that is asked for the label has a row.
     """
     device = device_of(gan.generator)
-    labels = (torch.arange(8) % num_classes).flip(0).to(device)  # StyleGAN's minibatch statistics take groups of four
+    count = part_sizes(gan.discriminator, 8)[0]  # in one pass, so that the labels reach a layer together
+    labels = (torch.arange(count) % num_classes).flip(0).to(device)
     one_hot = F.one_hot(labels, num_classes)
     seen: dict[nn.Module, int] = {}
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import autocast
-from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate
+from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
 from rcas_plugin.importance import GENERATOR
 from rcas_plugin.label_bound import LabelBound, find_label_bound
 from rcas_plugin.synapses import find_synapses, spectral_norm_of
@@ -117,7 +117,7 @@ def fit_features(
     """
     device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
     losses = []
-    with frozen_eval(gan.generator, gan.discriminator), _features(gan.discriminator) as features:
+    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
         with torch.no_grad(), autocast(device, accelerated):
             wanted = _moments(features, gan, real.to(device), label, batch_size)
         for parameter in parameters:
@@ -129,9 +129,8 @@ def fit_features(
             z = gan.latents(batch_size, source).to(device)
             labels = torch.full((batch_size,), label, device=device)
             with autocast(device, accelerated), torch.enable_grad():
-                features.clear()
-                _record(features, gan, generate(gan.generator, z, labels), labels)
-                loss = _distance(_summary(features), wanted)
+                maps = _look(features, gan, generate(gan.generator, z, labels), labels)
+                loss = _distance(_summary(maps), wanted)
             optimizer.zero_grad()
             loss.backward()
             after_backward()
@@ -186,10 +185,17 @@ def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _record(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> None:
-    outputs = discriminate(gan.discriminator, images, labels)
-    if outputs.get("h") is not None:  # D's last features, of all blocks together
-        features.append(outputs["h"][..., None])
+def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
+    """D's features of the images, (n, channels, …) of each layer, however many passes they take."""
+    passes = []
+    sizes = part_sizes(gan.discriminator, len(images))
+    for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
+        features.clear()
+        outputs = discriminate(gan.discriminator, part, own_labels)
+        if outputs.get("h") is not None:  # D's last features, of all blocks together
+            features.append(outputs["h"][..., None])
+        passes.append([layer[: len(part)] for layer in features])
+    return [torch.cat(layers) for layers in zip(*passes, strict=True)] if len(passes) > 1 else passes[0]
 
 
 def _summary(features: Sequence[Tensor]) -> list[Tensor]:
@@ -206,9 +212,8 @@ def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_
     sums: list[Tensor] = []
     spatial: list[list[Tensor]] = []
     for part in images.split(batch_size):
-        features.clear()
-        _record(features, gan, part, torch.full((len(part),), slot, device=part.device))
-        maps = [values.float() for values in features]
+        labels = torch.full((len(part),), slot, device=part.device)
+        maps = [values.float() for values in _look(features, gan, part, labels)]
         totals = [values.sum(0) for values in maps]
         sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
         spatial.append([values.flatten(2).mean(2) for values in maps])

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import yaml
 
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
 from rcas_plugin.fold import rebuild_adapters
-from rcas_plugin.gan import Gan, Latents
+from rcas_plugin.gan import Gan, Latents, register_minibatch_layer
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.observer import Observer
@@ -38,6 +39,7 @@ from rcas_plugin.studiogan.backbones import (
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
 from rcas_plugin.studiogan.look import check_data, check_img_size
+from rcas_plugin.studiogan.options import check_options
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_plain_run, plan_run, take_best_alone
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
@@ -135,7 +137,7 @@ def _check(original: Any) -> Any:
             raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
         finally:
             self.RUN.eval_backbone = backbone
-        _check_canvas(self)
+        check_options(self)
         check_img_size(self)
         self.rcas_run = None
         take_best_alone(self)
@@ -149,14 +151,6 @@ def _check(original: Any) -> Any:
         adopt(self)
 
     return check_compatability
-
-
-def _check_canvas(cfgs: Any) -> None:
-    """Upstream draws a canvas in rows of 8 at each save step, and fails there where the batch does not divide into rows."""
-    sampler = importlib.import_module("utils.misc").define_sampler
-    batch, classes = cfgs.OPTIMIZATION.batch_size // cfgs.OPTIMIZATION.world_size, cfgs.DATA.num_classes
-    if sampler(cfgs.DATA.name, cfgs.MODEL.d_cond_mtd, batch, classes) == "acending_some" and batch % 8:
-        raise RcasError(f"OPTIMIZATION.batch_size: {batch} images a process; allowed: a multiple of 8, or at least {8 * classes}")
 
 
 def _say_plan(run: Any) -> None:
@@ -180,7 +174,8 @@ def _define_losses(original: Any) -> Any:
     def define_losses(self: Any) -> None:
         original(self)
         if RUN.method is not None:
-            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR)
+            factor = self.LOSS.mh_lambda if self.LOSS.adv_loss == "MH" else 1.0
+            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR, factor)
             self.LOSS.d_loss = _with_term(self.LOSS.d_loss, DISCRIMINATOR)
 
     return define_losses
@@ -197,7 +192,9 @@ def _define_optimizer(original: Any) -> Any:
     return define_optimizer
 
 
-def _with_term(loss: Any, role: str) -> Any:
+def _with_term(loss: Any, role: str, factor: float = 1.0) -> Any:
+    """The loss with the method's term; `factor` is what upstream multiplies the sum by, and the term counts whole."""
+
     @functools.wraps(loss)
     def total(*args: Any, **kwargs: Any) -> Any:
         value = loss(*args, **kwargs)
@@ -209,7 +206,7 @@ def _with_term(loss: Any, role: str) -> Any:
         else:
             real, fake = seen[:2]
             term = RUN.method.discriminator_loss(Batch(RUN.step, *fake, *real))
-        return value if term is None else value + term
+        return value if term is None else value + term / factor
 
     return total
 
@@ -354,18 +351,31 @@ def _step_of(folder: str, best: bool) -> int:
 
 
 def _parallel(original: Any) -> Any:
-    """DDP waits for the gradient of every parameter, and a method that freezes some leaves them without one."""
+    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+
+    What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
+    """
 
     @functools.wraps(original)
     def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
         model: Any = importlib.import_module("models.model")
         ddp = model.DDP
-        if RUN.method is not None and RUN.method.freezes:
+        networks = [] if RUN.gan is None else list(RUN.gan.networks.values())
+        frozen = any(not parameter.requires_grad for network in networks for parameter in network.parameters())
+        if frozen or RUN.cfgs.RUN.freezeD > 0 or (RUN.method is not None and RUN.method.freezes):
             model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
+        for network in networks:
+            network.requires_grad_(True)
+            if dist.is_initialized():
+                for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
+                    dist.broadcast(buffer, 0)
         try:
-            return original(*args, **kwargs)
+            made = original(*args, **kwargs)
         finally:
             model.DDP = ddp
+        if RUN.method is not None and RUN.gan is not None:
+            RUN.method.choose_trained(RUN.gan)
+        return made
 
     return prepare_parallel_training
 
@@ -496,3 +506,5 @@ def _register_stylegan_layers() -> None:
         ):
             if hasattr(module, layer):
                 register_module_type(getattr(module, layer), kind)
+        if hasattr(module, "MinibatchStdLayer"):
+            register_minibatch_layer(module.MinibatchStdLayer, "group_size")

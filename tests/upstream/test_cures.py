@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch.utils.data import TensorDataset
+from torch.utils.data import DistributedSampler, TensorDataset
 
 from rcas_plugin import RcasError
 from rcas_plugin.studiogan.cures import CURES
@@ -26,7 +26,7 @@ from .conftest import write_images
 Upstream = Callable[[str], Any]
 
 
-def test_every_cure_names_a_file_and_a_fault() -> None:
+def test_every_cure_names_a_file_and_a_fault(upstream: Upstream) -> None:
     assert len(CURES) > 10
     for cure in CURES.values():
         assert cure.file
@@ -84,6 +84,22 @@ def test_data_loader_without_workers_and_for_few_images(upstream: Upstream) -> N
     many = upstream("loader").DataLoader(dataset=TensorDataset(torch.arange(20)), batch_size=8, shuffle=True, num_workers=0,
                                          drop_last=True)  # fmt: skip
     assert [len(items) for (items,) in many] == [8, 8]
+
+
+def test_each_process_has_a_batch_of_few_images(upstream: Upstream) -> None:
+    """D1: where a process's share of the data is smaller than its batch, it is drawn from again, and epochs differ."""
+    few = TensorDataset(torch.arange(7))
+    sampler = DistributedSampler(few, num_replicas=2, rank=1, shuffle=True, drop_last=True)
+    loader = upstream("loader").DataLoader(dataset=few, batch_size=8, num_workers=0, sampler=sampler, drop_last=True)
+    (first,) = [items.tolist() for (items,) in loader]
+    assert len(first) == 8
+    assert set(first) == set(sampler)
+    assert len(set(first)) == 3
+    loader.sampler.set_epoch(1)
+    (second,) = [items.tolist() for (items,) in loader]
+    assert second != first
+    enough = upstream("loader").DataLoader(dataset=few, batch_size=3, num_workers=0, sampler=sampler, drop_last=True)
+    assert enough.sampler is sampler
 
 
 def make(upstream: Upstream, root: Path) -> str:
