@@ -18,7 +18,7 @@ from rcas_plugin.accelerate import autocast
 from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate
 from rcas_plugin.importance import GENERATOR
 from rcas_plugin.label_bound import LabelBound, find_label_bound
-from rcas_plugin.synapses import find_synapses, spectral_norm_of
+from rcas_plugin.synapses import find_synapses
 
 
 @torch.no_grad()
@@ -26,11 +26,10 @@ def start_at_mean(gan: Gan, num_classes: int, slots: Sequence[int], remaining: S
     """Set the slots' own rows and columns, in G and D, to the mean of the remaining labels'."""
     for bound in find_label_bound(gan, num_classes):
         mean = torch.stack([bound.of(label) for label in remaining]).mean(0)
-        copies = _copies(gan, bound)
-        for copy in copies:
+        for copy in _copies(gan, bound):
+            copy.hold_norm(slots)
             for slot in slots:
                 copy.of(slot).copy_(mean)
-        _refresh(copies)
 
 
 #: Updates of the slot's columns where nothing else is asked for.
@@ -75,6 +74,10 @@ def match_features(
     if not bound:
         return []
 
+    for one in bound:
+        for copy in _copies(gan, one):
+            copy.hold_norm([slot])
+
     def only_the_slot() -> None:
         for one in bound:
             _keep_only(one, slot)
@@ -85,10 +88,8 @@ def match_features(
     )  # fmt: skip
     with torch.no_grad():
         for one in bound:
-            copies = _copies(gan, one)
-            for copy in copies:
+            for copy in _copies(gan, one):
                 copy.of(slot).copy_(one.of(slot))
-            _refresh(copies)
     return losses
 
 
@@ -146,17 +147,8 @@ def _keep_only(bound: LabelBound, slot: int) -> None:
     """Drop the gradient of other labels: under spectral norm every column has one, through the norm."""
     gradient = bound.weight.grad
     assert gradient is not None
-    own = gradient.select(bound.dim, slot).clone()
-    gradient.zero_().select(bound.dim, slot).copy_(own)
-
-
-@torch.no_grad()
-def _refresh(edited: Sequence[LabelBound]) -> None:
-    """Bring spectral norm's vectors up to date where an edited weight is under it."""
-    for bound in edited:
-        norm = spectral_norm_of(bound.module)
-        if norm is not None:
-            norm.refresh(bound.weight)
+    kept = bound.of(slot, gradient).clone()
+    bound.of(slot, gradient.zero_()).copy_(kept)
 
 
 def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:

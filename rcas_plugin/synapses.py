@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -60,7 +62,12 @@ class SpectralNorm:
         return weight.movedim(self.dim, 0).flatten(1)
 
     def sigma(self, weight: Tensor) -> Tensor:
-        return torch.dot(self.u, self.matrix(weight) @ self.v)
+        """The norm that the layer divides by in evaluation mode, to the bit: torch's own expression."""
+        return torch.dot(self.u, torch.mv(self.matrix(weight), self.v))
+
+    def along(self, dim: int) -> Tensor:
+        """The vector, u or v, with an entry for each row (`dim` 0) or column (1) of a weight of two dimensions."""
+        return self.u if dim == self.dim else self.v
 
     def outer(self, weight: Tensor) -> Tensor:
         """`u v^T`, in the weight's shape: the derivative of sigma with respect to the weight."""
@@ -81,6 +88,39 @@ class SpectralNorm:
         for _ in range(iterations):
             self.u.copy_(nn.functional.normalize(matrix @ self.v, dim=0))
             self.v.copy_(nn.functional.normalize(matrix.T @ self.u, dim=0))
+
+    @torch.no_grad()
+    def hold(self, weight: Tensor, sigma: Tensor, dim: int, free: Collection[int]) -> None:
+        """Change u and v, in place, so that the norm is `sigma` to the bit whatever the weight's free rows or columns become.
+
+        The vector along `dim` gets a zero for each free row or column, and the others of its entries make up for that. In
+        evaluation mode every other row or column of the layer's weight then stays as it was to the bit. Training computes both
+        vectors anew from the weight by its first power iterations, so it starts from the weight's own norm as ever.
+
+        Args:
+            weight: of two dimensions; what is not free has its final values.
+            sigma: the norm to keep, of no dimension.
+            dim: 0 where rows are free, 1 where columns are.
+            free: their indices.
+        """
+        vector, other = self.along(dim), self.along(1 - dim)
+        index = torch.tensor(sorted(free), dtype=torch.long, device=weight.device)
+        staying = weight.index_fill(dim, index, 0)
+        if not staying.any():  # no other row or column has anything to keep
+            self.refresh(weight)
+            return
+        vector.index_fill_(0, index, 0)
+        if self.sigma(staying).abs() < 0.01 * sigma.abs():  # what is free made up the whole norm
+            self.refresh(staying)
+            vector.index_fill_(0, index, 0)
+        exact, turned = vector.double() * (sigma.double() / self.sigma(staying).double()), other.double()
+        for attempt in range(4096):  # each rounds otherwise; a handful is enough
+            coarse, fine = divmod(attempt, 64)
+            other.copy_(turned * (1 + coarse * 2.0**-25))
+            vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
+            if torch.equal(self.sigma(staying), sigma):
+                return
+        warnings.warn("spectral norm could not be held to the last bit; the other labels' images differ in it", stacklevel=2)
 
 
 def spectral_norm_of(module: nn.Module) -> SpectralNorm | None:

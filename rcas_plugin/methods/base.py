@@ -65,9 +65,10 @@ class Batch:
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `check` before anything is built, `load` and `prepare` once (or `restore`, where an interrupted
-    run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses at each update, `after_step`
-    after each step, `fold` when the networks are to be plain ones again.
+    The calls come in this order: `check` and `check_networks` before anything is written, `load` and `prepare` once (or
+    `restore`, where an interrupted run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses
+    at each update, `averaged` per tensor where G has a moving average, `after_step` after each step, `fold` when the networks are
+    to be plain ones again.
 
     Attributes:
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
@@ -86,6 +87,17 @@ class Method:
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
         """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet."""
+
+    @classmethod
+    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise `RcasError` where the method cannot work on the config's networks; nothing has been written yet.
+
+        Args:
+            settings: the `RCAS` section.
+            plan: which class stands behind which label.
+            gan: networks of the config, without a moving average, on the CPU; their weights mean nothing.
+            states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.
+        """
 
     def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Put the pre-trained weights into the networks.
@@ -179,6 +191,10 @@ class Method:
 
     def trainable(self, role: str, name: str) -> bool:
         """Whether a parameter of G or D (`role`: `generator`, `discriminator`) is trained."""
+        return True
+
+    def averaged(self, name: str) -> bool:
+        """Whether G's moving average takes in the parameter or buffer `name` of G at this step."""
         return True
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
