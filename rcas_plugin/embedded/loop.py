@@ -29,7 +29,7 @@ from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import (
-    other_size,
+    labels_in,
     plain_record,
     read_record,
     read_states,
@@ -89,7 +89,10 @@ def train(
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
-        before = other_size(states["generator"], gan.generator.state_dict(), len(live))
+        model = config["MODEL"]
+        with torch.random.fork_rng(devices=[]):
+            more = Generator(model["z_dim"], len(live) + 1, model["g_conv_dim"]).state_dict()
+        before = labels_in(states["generator"], gan.generator.state_dict(), more, len(live))
         plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"), num_before=before)
         total_steps = config["OPTIMIZATION"]["total_steps"]
         phases[settings.method].check(settings, plan, total_steps)

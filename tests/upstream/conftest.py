@@ -59,9 +59,9 @@ def upstream(studiogan: Path) -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def narrow_stylegan(upstream: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """StyleGAN2 at its full width is too slow here; its width is an argument of its networks."""
-    module = upstream("models.stylegan2")
-    for network in (module.SynthesisNetwork, module.Discriminator):
+    """StyleGAN at its full width is too slow here; its width is an argument of its networks."""
+    two, three = upstream("models.stylegan2"), upstream("models.stylegan3")
+    for network in (two.SynthesisNetwork, two.Discriminator, three.SynthesisNetwork):
         original = network.__init__
 
         def init(self: Any, *args: Any, original: Any = original, **kwargs: Any) -> None:
