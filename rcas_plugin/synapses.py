@@ -103,24 +103,31 @@ class SpectralNorm:
             dim: 0 where rows are free, 1 where columns are.
             free: their indices.
         """
-        vector, other = self.along(dim), self.along(1 - dim)
+        vector = self.along(dim)
         index = torch.tensor(sorted(free), dtype=torch.long, device=weight.device)
         staying = weight.index_fill(dim, index, 0)
         if not staying.any():  # no other row or column has anything to keep
             self.refresh(weight)
             return
-        vector.index_fill_(0, index, 0)
-        if self.sigma(staying).abs() < 0.01 * sigma.abs():  # what is free made up the whole norm
-            self.refresh(staying)
+        for renewed in (False, True):  # anew where what stays had no part in the norm, or one that rounding swallows
+            if renewed:
+                self.refresh(staying)
             vector.index_fill_(0, index, 0)
-        exact, turned = vector.double() * (sigma.double() / self.sigma(staying).double()), other.double()
-        for attempt in range(4096):  # each rounds otherwise; a handful is enough
-            coarse, fine = divmod(attempt, 64)
-            other.copy_(turned * (1 + coarse * 2.0**-25))
-            vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
-            if torch.equal(self.sigma(staying), sigma):
+            if self._scale(staying, sigma, dim):
                 return
         warnings.warn("spectral norm could not be held to the last bit; the other labels' images differ in it", stacklevel=2)
+
+    def _scale(self, weight: Tensor, sigma: Tensor, dim: int) -> bool:
+        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; whether that was possible."""
+        vector, other = self.along(dim), self.along(1 - dim)
+        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
+        for attempt in range(1024):  # each rounds otherwise; a handful is enough
+            coarse, fine = divmod(attempt, 32)
+            other.copy_(turned * (1 + coarse * 2.0**-25))
+            vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
+            if torch.equal(self.sigma(weight), sigma):
+                return True
+        return False
 
 
 def spectral_norm_of(module: nn.Module) -> SpectralNorm | None:

@@ -104,3 +104,16 @@ def test_a_norm_of_what_is_free_alone_is_made_anew() -> None:
         module.weight_orig.copy_(torch.diag(torch.tensor([0.0, 3.0])))
     norm.hold(module.weight_orig, torch.tensor(5.0), 1, [1])
     assert float(norm.sigma(module.weight_orig.detach())) == pytest.approx(3)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_norm_of_vectors_that_never_turned_is_held_too(seed: int) -> None:
+    """F2: in new networks u and v are random, and their norm a small difference of large parts."""
+    torch.manual_seed(seed)
+    module = nn.utils.spectral_norm(nn.Embedding(3, 8))
+    norm = spectral_norm_of(module)
+    assert norm is not None
+    weight = module.weight_orig.detach()
+    sigma = norm.sigma(weight).clone()
+    norm.hold(weight, sigma, 0, [1])
+    assert torch.equal(norm.sigma(weight), sigma)

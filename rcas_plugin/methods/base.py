@@ -159,6 +159,15 @@ class Method:
         self._optimized = [(one, [list(group["params"]) for group in one.param_groups]) for one in optimizers.values()]
         self.choose_trained(gan)
         self.scale_steps(gan, optimizers, step)
+        for optimizer in optimizers.values():
+            optimizer.register_load_state_dict_pre_hook(self._fresh_unless_it_fits)
+
+    def _fresh_unless_it_fits(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
+        """A state of other parameters, from before a longer run put this step into another stage, is not loaded."""
+        if _fits(optimizer, state):
+            return None
+        self.context.log("the checkpoint's optimiser trained other parameters than those of this step; it starts anew")
+        return optimizer.state_dict()
 
     def choose_trained(self, gan: Gan) -> None:
         """Leave what `trainable` says in the optimisers, and let nothing else have a gradient; again at each change of that."""
@@ -217,3 +226,19 @@ class Method:
 def multiplier_at(multiplier: float, steps: int, step: Callable[[], int]) -> Callable[[], float]:
     """The warmed-down multiplier at the step that goes on."""
     return lambda: warm_down(multiplier, steps, step())
+
+
+def _fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
+    """Whether an optimiser's state is one of parameters of the same numbers and shapes."""
+    groups = list(zip(state["param_groups"], optimizer.param_groups, strict=True))
+    if any(len(old["params"]) != len(new["params"]) for old, new in groups):
+        return False
+    shapes = {
+        index: parameter.shape for old, new in groups for index, parameter in zip(old["params"], new["params"], strict=True)
+    }
+    return all(
+        value.shape == shapes[index]
+        for index, values in state["state"].items()
+        for value in values.values()
+        if isinstance(value, Tensor) and value.ndim
+    )

@@ -352,3 +352,24 @@ def test_a_generator_without_a_row_a_label(odd_pair: Any) -> None:
     with pytest.raises(RcasError, match=r"^RCAS.label_start.how: match finds no row or column .* allowed: keep$"):
         ClassSwap.check_networks(swap, plan, gan, states)
     ClassSwap.check_networks(parse_settings({"swap": {0: "d"}, "preset": "rcas"}), plan, gan, states)
+
+
+def test_a_run_that_is_made_longer_starts_its_optimiser_anew(pair: Any) -> None:
+    """F14: a run of stage bn alone that goes on with more steps is in stage ft, whose optimiser has other parameters."""
+    first = method_for(4, total_steps=2, swap={"b": "e"}, stages={"bn": 2})
+    gan = loaded(pair, first)
+    first.prepare(gan)
+    state = copy.deepcopy(run(gan, first, 2).optimizers["generator"].state_dict())
+    second = method_for(4, total_steps=4, swap={"b": "e"}, stages={"bn": 2})
+    other = Gan(Generator(6, 4, 1), Discriminator(4, 2), None, gaussian_latents(6))
+    second.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "generator": torch.optim.Adam(other.generator.parameters()),
+        "discriminator": torch.optim.Adam(other.discriminator.parameters()),
+    }
+    second.optimizers_built(other, optimizers, lambda: 2)
+    optimizers["generator"].load_state_dict(state)
+    assert not optimizers["generator"].state
+    assert any("it starts anew" in line for line in second.lines)  # type: ignore[attr-defined]
+    other.generator(torch.randn(2, 6), torch.tensor([0, 1])).sum().backward()
+    optimizers["generator"].step()
