@@ -57,6 +57,11 @@ class LabelBound:
         if norm is not None:
             norm.hold(self.weight, norm.sigma(self.weight), self.dim, [self.offset + label for label in labels])
 
+    def limit(self, label: int) -> Callable[[Tensor], Tensor]:
+        """A function from the label's row or column to the nearest one that spectral norm will not shrink the others for."""
+        norm = spectral_norm_of(self.module)
+        return norm.limit(self.weight.detach(), self.dim, self.offset + label) if norm is not None else lambda vector: vector
+
     def in_model(self, model: nn.Module) -> LabelBound:
         """The same weight of a copy of the network, such as G's moving average."""
         layer = model.get_submodule(self.name.rpartition(".")[0])

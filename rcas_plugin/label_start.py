@@ -53,7 +53,7 @@ def match_features(
 
     For each convolution of D, and for its last features, the loss is the squared error of the mean map over images and of the
     standard deviation of the maps' spatial means, each relative to the real images' own. D and the rest of G are frozen, in
-    evaluation mode.
+    evaluation mode. Under spectral norm in G the columns stay within the norm (`SpectralNorm.limit`).
 
     Args:
         gan: edited in place, G's moving average as well.
@@ -78,12 +78,18 @@ def match_features(
         for copy in _copies(gan, one):
             copy.hold_norm([slot])
 
+    limits = [one.limit(slot) for one in bound]
+
     def only_the_slot() -> None:
         for one in bound:
             _keep_only(one, slot)
 
+    def within_the_norm() -> None:
+        for one, nearest in zip(bound, limits, strict=True):
+            one.of(slot).copy_(nearest(one.of(slot)))
+
     losses = fit_features(
-        gan, slot, real, [one.weight for one in bound], only_the_slot,
+        gan, slot, real, [one.weight for one in bound], only_the_slot, within_the_norm,
         iterations=iterations, batch_size=batch_size, lr=lr, seed=seed, accelerated=accelerated, progress=progress,
     )  # fmt: skip
     with torch.no_grad():
@@ -99,6 +105,7 @@ def fit_features(
     real: Tensor,
     parameters: Sequence[nn.Parameter],
     after_backward: Callable[[], None],
+    after_update: Callable[[], None],
     *,
     iterations: int,
     batch_size: int,
@@ -112,6 +119,7 @@ def fit_features(
     Args:
         parameters: of G; fitted in place, and left without a gradient.
         after_backward: called between the gradients and the update, to drop those that are not wanted.
+        after_update: called without gradients after each update, to keep the parameters within limits.
 
     Returns:
         The loss before each update.
@@ -137,6 +145,8 @@ def fit_features(
             loss.backward()
             after_backward()
             optimizer.step()
+            with torch.no_grad():
+                after_update()
             losses.append(float(loss.detach()))
     for parameter in parameters:
         parameter.grad = None

@@ -7,7 +7,7 @@ each conditional batch norm, a shared embedding, the discriminator's embedding. 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -172,6 +172,36 @@ def table_of(network: nn.Module, name: str) -> nn.Parameter:
     """The pre-trained table behind a propagated weight."""
     path, _, tensor = name.rpartition(".")
     return cast(nn.Parameter, cast(Any, network.get_submodule(path)).parametrizations[tensor].original)
+
+
+@dataclass(frozen=True)
+class NormLimit:
+    """Of one propagated weight under spectral norm and one new label: `nearest` is `SpectralNorm.limit`'s function."""
+
+    layer: nn.Module
+    made: Propagation
+    label: int
+    nearest: Callable[[Tensor], Tensor]
+
+    @torch.no_grad()
+    def keep(self, row: int) -> None:
+        """Change the residual of the new label's `row` so that what it makes is within the norm."""
+        weight = cast(Tensor, self.layer.weight_orig)
+        now = weight.select(self.made.dim, self.made.offset + self.label)
+        self.made.residual[row] += self.nearest(now) - now
+
+
+@torch.no_grad()
+def norm_limits(network: nn.Module, label: int) -> list[NormLimit]:
+    """The limits of a label's rows and columns in the propagated weights that are under spectral norm."""
+    limits = []
+    for name, made in propagations(network).items():
+        layer = network.get_submodule(name.rpartition(".")[0])
+        norm = spectral_norm_of(layer)
+        if norm is not None:
+            nearest = norm.limit(cast(Tensor, layer.weight_orig), made.dim, made.offset + label)
+            limits.append(NormLimit(layer, made, label, nearest))
+    return limits
 
 
 @dataclass(frozen=True)

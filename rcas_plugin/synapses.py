@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -128,6 +128,41 @@ class SpectralNorm:
             if torch.equal(self.sigma(weight), sigma):
                 return True
         return False
+
+    @torch.no_grad()
+    def limit(self, weight: Tensor, dim: int, index: int) -> Callable[[Tensor], Tensor]:
+        """A function from a row or column to the nearest with which the weight's largest singular value is hardly over the norm.
+
+        Training divides by the largest singular value, whatever was held before it: a row or column far over the norm would
+        shrink every other one's effect with the first steps.
+
+        Args:
+            weight: of two dimensions; everything but the row or column has its final values.
+            dim: 0 for a row, 1 for a column.
+            index: of the row or column, whose present value does not count.
+        """
+        others = weight.index_fill(dim, torch.tensor([index], device=weight.device), 0).movedim(dim, 1).double()
+        directions, sizes, _ = torch.linalg.svd(others, full_matrices=False)
+        limit = 1.02 * torch.maximum(self.sigma(weight).abs().double(), sizes.max())
+        # [others, x] has no singular value over the limit where x^T (limit^2 - others others^T)^-1 x <= 1: an ellipsoid
+        axes = torch.cat([limit.square() - sizes.square(), limit.square()[None]])
+
+        def nearest(vector: Tensor) -> Tensor:
+            along = directions.T @ vector.double()
+            rest = vector.double() - directions @ along
+            parts = torch.cat([along, rest.norm()[None]])
+            low, high = 0.0, float(axes.max() * (1 + parts.norm() / axes.sqrt().min()))
+            if (parts.square() / axes).sum() <= 1:
+                return vector
+            for _ in range(40):
+                middle = (low + high) / 2
+                outside = bool(((parts / (axes + middle)).square() * axes).sum() > 1)
+                low, high = (middle, high) if outside else (low, middle)
+            shrink = axes / (axes + high)
+            shrunk: Tensor = directions @ (along * shrink[:-1]) + rest * shrink[-1]
+            return shrunk.to(vector.dtype)
+
+        return nearest if limit > 0 else lambda vector: vector
 
 
 def spectral_norm_of(module: nn.Module) -> SpectralNorm | None:

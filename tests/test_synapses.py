@@ -117,3 +117,33 @@ def test_a_norm_of_vectors_that_never_turned_is_held_too(seed: int) -> None:
     sigma = norm.sigma(weight).clone()
     norm.hold(weight, sigma, 0, [1])
     assert torch.equal(norm.sigma(weight), sigma)
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_the_limit_is_the_nearest_within_the_norm(dim: int) -> None:
+    """F2: a matched column may not be so long that training's spectral norm shrinks the others for it."""
+    torch.manual_seed(3)
+    module = nn.utils.spectral_norm(nn.Linear(4, 4, bias=False))
+    norm = spectral_norm_of(module)
+    assert norm is not None
+    weight = module.weight_orig.detach()
+    norm.refresh(weight)
+    sigma = float(norm.sigma(weight))
+    norm.hold(weight, norm.sigma(weight).clone(), dim, [1])
+    nearest = norm.limit(weight, dim, 1)
+    inside = weight.select(dim, 1).clone()
+    assert torch.equal(nearest(inside), inside)
+    far = 5 * torch.randn(4)
+    near = nearest(far)
+
+    def largest(vector: torch.Tensor) -> float:
+        edited = weight.clone()
+        edited.select(dim, 1).copy_(vector)
+        return float(torch.linalg.matrix_norm(edited.double(), 2))
+
+    assert largest(far) > 2 * sigma
+    assert largest(near) == pytest.approx(1.02 * sigma, rel=1e-4)
+    for _ in range(200):  # no other one within the norm is nearer
+        other = nearest(near + 0.3 * torch.randn(4))
+        assert largest(other) <= 1.0201 * sigma
+        assert (other - far).norm() >= (near - far).norm() - 1e-4

@@ -6,7 +6,7 @@ stage `ft` then all of G but scores and tables. D's label embedding is propagate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from rcas_plugin.label_start import UPDATES, fit_features
 from rcas_plugin.label_tables import find_label_tables
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Batch, Context, Method, multiplier_at
-from rcas_plugin.propagation import PropagatedNames, norm_in_state, propagate, propagations, settle_norms
+from rcas_plugin.propagation import NormLimit, PropagatedNames, norm_in_state, norm_limits, propagate, propagations, settle_norms
 from rcas_plugin.settings import RcasSettings
 
 NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this generator; allowed: fine_tune"
@@ -135,9 +135,15 @@ class BnPropagation(Method):
                     kept = parameter.grad[row].clone()
                     parameter.grad.zero_()[row] = kept
 
+            limits = norm_limits(gan.generator, label)
+
+            def within_the_norms(row: int = row, limits: Sequence[NormLimit] = limits) -> None:
+                for limit in limits:
+                    limit.keep(row)
+
             updates = settings.label_start.iterations or (FEW_UPDATES if has_few(plan, label) else UPDATES)
             losses = fit_features(
-                gan, label, images(label, settings.label_start.images), parameters, only_this_row,
+                gan, label, images(label, settings.label_start.images), parameters, only_this_row, within_the_norms,
                 iterations=updates, batch_size=settings.label_start.batch_size,
                 lr=settings.label_start.lr, seed=self.context.seed, accelerated=settings.accelerate,
             )  # fmt: skip

@@ -182,3 +182,28 @@ class Drawn(torch.nn.Module):
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         return as_upstream_draws(self.inner)(z, labels)
+
+
+@pytest.mark.parametrize("method_name", ["class_swap", "bn_propagation"])
+def test_training_starts_from_the_norm_that_was_held(method_name: str, studiogan: Path, tmp_path: Path) -> None:
+    """F2: the matched columns stay within spectral norm, so that training's first steps do not shrink the other labels'."""
+    before = pretrained(studiogan, tmp_path, "SAGAN")
+    gan = build(studiogan, tmp_path, "SAGAN", 3)
+    method = method_for(
+        method_name, 3, swap={"b": "d"}, label_start={"how": "match", "iterations": 20, "batch_size": 8, "lr": 0.3}
+    )
+    method.load(gan, states_of(before))
+    method.prepare(gan)
+    norms = [
+        [torch.linalg.matrix_norm(layer.weight_orig, 2) for layer in network.modules() if layer_is_conditional(layer)]
+        for network in (before.generator, gan.generator)
+    ]
+    assert len(norms[0]) == len(norms[1]) == 12
+    assert all(now < 1.05 * old for old, now in zip(*norms, strict=True))
+    labels = torch.tensor([1, 1])
+    old, new = (sample_images(network, labels, gan.latents) for network in (before.generator, gan.generator))
+    assert (new - old).abs().mean() > 0.1 * old.std()
+
+
+def layer_is_conditional(layer: torch.nn.Module) -> bool:
+    return hasattr(layer, "weight_orig") and getattr(layer, "in_features", None) == 3
