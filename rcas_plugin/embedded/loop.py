@@ -32,7 +32,7 @@ from rcas_plugin.record import plain_record, read_record, swap_record, write_rec
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import other_size, read_states, write_checkpoint
+from rcas_plugin.studiogan.checkpoints import labels_in, read_states, write_checkpoint
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
@@ -85,7 +85,7 @@ def train(
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
-        before = other_size(states["generator"], gan.generator.state_dict(), len(live))
+        before = _labels_before(states["generator"], gan, config["MODEL"], len(live))
         record = read_record(ckpt_dir)
         plan = resolve_labels(settings, len(live), classes, record.labels, num_before=before, dropped=record.dropped,
                               former=record.former)  # fmt: skip
@@ -208,6 +208,13 @@ class Loop:
         optimizer.zero_grad()
         (loss if term is None else loss + term).backward()
         optimizer.step()
+
+
+def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, Any], labels: int) -> int:
+    """How many labels the GAN of a checkpoint has, by its generator's state."""
+    with torch.random.fork_rng(devices=[]):
+        more = Generator(model["z_dim"], labels + 1, model["g_conv_dim"]).state_dict()
+    return labels_in(state, gan.generator.state_dict(), more, labels)
 
 
 def _save(folder: Path, gan: Gan, loop: Loop, step: int, seed: int, run_name: str) -> None:

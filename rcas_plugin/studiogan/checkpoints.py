@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import warnings
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +103,26 @@ def write_checkpoint(folder: str | Path, network: str, when: str, step: int, sta
             path.unlink()
 
 
-def other_size(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], size: int) -> int:
-    """What stands in a checkpoint for the config's `size`: of the first tensor that differs in one dimension of that size."""
+def labels_in(
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], more: Mapping[str, torch.Tensor], labels: int
+) -> int:
+    """How many labels the network of a checkpoint has; `labels` where its tensors do not tell.
+
+    Args:
+        state: the checkpoint's tensors.
+        expected: the tensors of a network of `labels` labels.
+        more: of one label more.
+        labels: K.
+    """
     for key, wanted in expected.items():
-        given = state[key].shape if key in state else wanted.shape
-        if len(given) == len(wanted.shape):
-            differing = [(a, b) for a, b in zip(given, wanted.shape, strict=True) if a != b]
-            if len(differing) == 1 and differing[0][1] == size:
-                return differing[0][0]
-    return size
+        if key in state and state[key].ndim == wanted.ndim:
+            for size, here, there in zip(state[key].shape, wanted.shape, more[key].shape, strict=True):
+                if there != here and (size - here) % (there - here) == 0 and size > here - labels * (there - here):
+                    return labels + (size - here) // (there - here)
+    return labels
 
 
-def compare(
-    state: Mapping[str, torch.Tensor],
-    expected: Mapping[str, torch.Tensor],
-    path: Path,
-    backbone: str,
-    sizes: tuple[int, int] = (0, 0),
-) -> None:
+def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, backbone: str) -> None:
     """Raise `RcasError` unless a checkpoint's tensors are those of the config's network.
 
     Args:
@@ -128,10 +130,9 @@ def compare(
         expected: the network's.
         path: of the checkpoint, for the sentence.
         backbone: likewise.
-        sizes: a tensor may have the first in one dimension in which the network's has the second: numbers of labels.
     """
     missing, extra = [k for k in expected if k not in state], [k for k in state if k not in expected]
-    other = [k for k in expected if k in state and not _alike(state[k].shape, expected[k].shape, sizes)]
+    other = [k for k in expected if k in state and state[k].shape != expected[k].shape]
     if not (missing or extra or other):
         return
     if missing or extra:
@@ -143,9 +144,3 @@ def compare(
         f"-ckpt: {path.name} is not of this config's {backbone} network ({what}); "
         "take the config that trained it, with its MODEL section and DATA.num_classes"
     )
-
-
-def _alike(given: Sequence[int], wanted: Sequence[int], sizes: tuple[int, int]) -> bool:
-    if len(given) != len(wanted):
-        return False
-    return [pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1]] in ([], [sizes])

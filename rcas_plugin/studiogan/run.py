@@ -19,8 +19,16 @@ from rcas_plugin.observer import Observer
 from rcas_plugin.record import RECORD, Record, plain_record, read_record, same_swap, swap_record
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import RcasSettings, parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, holds_best_alone, other_size, read_checkpoint
+from rcas_plugin.studiogan.checkpoints import (
+    checkpoint_files,
+    compare,
+    holds_best_alone,
+    labels_in,
+    read_checkpoint,
+    read_states,
+)
 from rcas_plugin.studiogan.data import data_classes, named_classes
+from rcas_plugin.studiogan.latents import latents_of
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
 Mode = Literal["swap", "resume", "evaluate"]
@@ -138,6 +146,8 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         )
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs)
+    if mode == "swap":
+        check_networks(cfgs, settings, plan)
     source = str(Path(RUN.ckpt_dir).resolve())
     return SwapRun(settings, plan, classes, mode, source, record.source or source if resumes else source)
 
@@ -200,17 +210,16 @@ def check_checkpoint(cfgs: Any) -> None:
 
 def labels_of_checkpoint(cfgs: Any) -> int:
     """How many labels the GAN of `-ckpt` has, which may be more or fewer than the config's; raises like `check_checkpoint`."""
-    expected = empty_networks(cfgs)["G"]
     state = fold_state(read_checkpoint(checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)["G"])["state_dict"])
-    found = other_size(state, expected, cfgs.DATA.num_classes)
+    labels = cfgs.DATA.num_classes
+    found = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
     _check_files(cfgs, found)
     return found
 
 
 def _check_files(cfgs: Any, labels: int) -> None:
     files = checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)
-    expected = empty_networks(cfgs)
-    sizes = (labels, cfgs.DATA.num_classes)
+    expected = empty_networks(cfgs, labels)
     for network, path in files.items():
         content = read_checkpoint(path)
         state = content["state_dict"]
@@ -219,13 +228,35 @@ def _check_files(cfgs: Any, labels: int) -> None:
                 f"-ckpt: {path.name} holds what its method has put around the weights; "
                 f"fold it first: rcas fold -ckpt {cfgs.RUN.ckpt_dir} -o OUT"
             )
-        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone, sizes)
+        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
         if network == "D" and "run_name" not in content:
             raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
 
 
-def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
+def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan) -> None:
+    """Raise `RcasError` where the method cannot work on this config's networks (`Method.check_networks`)."""
+    generator, discriminator = _build(cfgs, cfgs.DATA.num_classes)
+    for network in (generator, discriminator):
+        if next(network.parameters()).is_meta:
+            network.to_empty(device="cpu")
+    gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
+    states = read_states(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best, folded=True)
+    phases[settings.method].check_networks(settings, plan, gan, states)
+
+
+def empty_networks(cfgs: Any, labels: int | None = None) -> dict[str, dict[str, torch.Tensor]]:
     """The tensors that this config's G and D would have: names and shapes, and no memory but for StyleGAN's.
+
+    Args:
+        cfgs: upstream's Configurations.
+        labels: in place of the config's number of labels.
+    """
+    generator, discriminator = _build(cfgs, cfgs.DATA.num_classes if labels is None else labels)
+    return {"G": generator.state_dict(), "D": discriminator.state_dict()}
+
+
+def _build(cfgs: Any, labels: int) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """G and D of the config without memory, but for StyleGAN's.
 
     StyleGAN computes its filters as it is built, and moves them to a device of their own, which no tensor without memory can.
     """
@@ -237,15 +268,15 @@ def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
     ops.init_weights = lambda modules, method: None
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=_without_ema(cfgs.MODEL),
-                             STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES, RUN=cfgs.RUN, device=device, logger=None)  # fmt: skip
+            networks = build(DATA=_changed(cfgs.DATA, num_classes=labels), OPTIMIZATION=cfgs.OPTIMIZATION,
+                             MODEL=_changed(cfgs.MODEL, apply_g_ema=False), STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES,
+                             RUN=cfgs.RUN, device=device, logger=None)  # fmt: skip
     finally:
         ops.init_weights = initialise
-    return {"G": networks[0].state_dict(), "D": networks[3].state_dict()}
+    return networks[0], networks[3]
 
 
-def _without_ema(MODEL: Any) -> Any:
-    copy = type(MODEL)()
-    vars(copy).update(vars(MODEL))
-    copy.apply_g_ema = False
+def _changed(section: Any, **values: Any) -> Any:
+    copy = type(section)()
+    vars(copy).update(vars(section), **values)
     return copy

@@ -50,6 +50,8 @@ SEAMS: dict[str, Seam] = {
         Seam("models.model", "DDP", "several processes and frozen parameters"),
         Seam("utils.ckpt", "load_StudioGAN_ckpts", "the pre-trained checkpoint", ("ckpt_dir", "RUN", "run_name", "logger", "global_rank", "device")),
         Seam("utils.ckpt", "load_best_model", "runs without metrics", ("ckpt_dir", "Gen", "Dis", "apply_g_ema", "Gen_ema", "ema")),
+        Seam("utils.ema", "Ema.update", "what G's moving average takes in"),
+        Seam("utils.ema", "EmaStylegan2.update", "what G's moving average takes in"),
         Seam("utils.hdf5", "make_hdf5", "whole HDF5 files", ("name", "img_size", "data_dir", "resizer", "DATA", "RUN")),
         Seam("utils.hdf5", "h5", "chunks of small data sets"),
         Seam("utils.log", "make_run_name", "a run name with the method's name in it", ("data_name", "framework", "phase")),

@@ -19,7 +19,7 @@ import yaml
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
 from rcas_plugin.fold import rebuild_adapters
-from rcas_plugin.gan import Gan, Latents, register_minibatch_layer
+from rcas_plugin.gan import Gan, register_minibatch_layer
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.observer import Observer
@@ -38,6 +38,7 @@ from rcas_plugin.studiogan.backbones import (
 )
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
+from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.studiogan.look import check_data, check_img_size
 from rcas_plugin.studiogan.options import check_options
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_plain_run, plan_run, take_best_alone
@@ -63,6 +64,8 @@ def wire() -> None:
     replace("models.model.load_generator_discriminator", "method", _load_networks)
     replace("models.model.prepare_parallel_training", "frozen", _parallel)
     replace("utils.ckpt.load_StudioGAN_ckpts", "start", _load_checkpoint)
+    replace("utils.ema.Ema.update", "held", _update_average)
+    replace("utils.ema.EmaStylegan2.update", "held", _update_average)
     replace("utils.log.make_run_name", "name", _run_name)
     replace("utils.misc.calculate_all_sn", "adapters", _calculate_all_sn)
     replace("utils.misc.toggle_grad", "trainable", _toggle_grad)
@@ -385,24 +388,6 @@ def _accelerate(gan: Gan, swap: SwapRun) -> None:
         accelerate(gan.generator, gan.discriminator)
 
 
-def latents_of(MODEL: Any) -> Latents:
-    """Latents as the config's generator takes them: the prior, and InfoGAN's codes behind it."""
-
-    def draw(n: int, source: torch.Generator) -> torch.Tensor:
-        if MODEL.z_prior == "uniform":
-            z = torch.rand(n, MODEL.z_dim, generator=source) * 2 - 1
-        else:
-            z = torch.randn(n, MODEL.z_dim, generator=source)
-        if MODEL.info_type in ("discrete", "both"):
-            codes = torch.randint(MODEL.info_dim_discrete_c, (n, MODEL.info_num_discrete_c), generator=source)
-            z = torch.cat([z, torch.nn.functional.one_hot(codes, MODEL.info_dim_discrete_c).flatten(1).float()], 1)
-        if MODEL.info_type in ("continuous", "both"):
-            z = torch.cat([z, torch.rand(n, MODEL.info_num_conti_c, generator=source) * 2 - 1], 1)
-        return z
-
-    return draw
-
-
 def _own_folder(cfgs: Any) -> Path:
     return Path(cfgs.RUN.save_dir) / "checkpoints" / str(cfgs.rcas_run_name)
 
@@ -492,6 +477,22 @@ def _toggle_grad(original: Any) -> Any:
                     parameter.requires_grad = False
 
     return toggle_grad
+
+
+def _update_average(original: Any) -> Any:
+    """What the method does not let the moving average of G take in stays what it is."""
+
+    @functools.wraps(original)
+    def update(self: Any, *args: Any, **kwargs: Any) -> None:
+        held = []
+        if RUN.method is not None:
+            named = (*self.target.named_parameters(), *self.target.named_buffers())
+            held = [(tensor.data, tensor.detach().clone()) for name, tensor in named if not RUN.method.averaged(name)]
+        original(self, *args, **kwargs)
+        for tensor, value in held:
+            tensor.copy_(value)
+
+    return update
 
 
 def _register_stylegan_layers() -> None:

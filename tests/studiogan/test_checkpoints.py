@@ -15,7 +15,7 @@ import torch
 
 from rcas_plugin import RcasError
 from rcas_plugin.cli import main
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, other_size, read_checkpoint
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, labels_in, read_checkpoint
 
 
 def test_files_by_network(tmp_path: Path) -> None:
@@ -105,13 +105,18 @@ def test_another_network(state: dict[str, torch.Tensor], words: str) -> None:
 
 
 def test_other_numbers_of_labels_are_told_from_other_networks() -> None:
-    def state(labels: int, width: int) -> dict[str, torch.Tensor]:
-        return {"conv": torch.zeros(width, 3, 1, 1), "gain": torch.zeros(width, labels), "head": torch.zeros(labels)}
+    """F13: the number of labels is told from shapes that hold it times two, plus one, or behind InfoGAN's codes as well."""
 
-    assert other_size(state(5, 4), state(3, 4), 3) == 5
-    assert other_size(state(3, 4), state(3, 4), 3) == 3
-    compare(state(5, 4), state(3, 4), Path("x.pth"), "resnet", (5, 3))
-    with pytest.raises(RcasError, match=r"its gain is \(4, 5\), not \(4, 3\)"):
+    def state(labels: int, width: int) -> dict[str, torch.Tensor]:
+        shapes = {"conv": (width, 3), "gain": (width, 6 + labels), "pairs": (2 * labels, width), "head": (labels + 1,)}
+        return {name: torch.zeros(shape) for name, shape in shapes.items()}
+
+    for key in ("gain", "pairs", "head"):
+        alone = [{key: one[key]} for one in (state(5, 4), state(3, 4), state(4, 4))]
+        assert labels_in(*alone, 3) == 5
+    assert labels_in(state(3, 4), state(3, 4), state(4, 4), 3) == 3
+    assert labels_in({"gain": torch.zeros(4, 2)}, state(3, 4), state(4, 4), 3) == 3, "less than the codes alone: another network"
+    with pytest.raises(RcasError, match=r"its gain is \(4, 11\), not \(4, 9\)"):
         compare(state(5, 4), state(3, 4), Path("x.pth"), "resnet")
     with pytest.raises(RcasError, match="its conv is"):
-        compare(state(5, 8), state(3, 4), Path("x.pth"), "resnet", (5, 3))
+        compare(state(5, 8), state(5, 4), Path("x.pth"), "resnet")

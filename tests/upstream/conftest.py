@@ -60,8 +60,8 @@ def upstream(studiogan: Path) -> Iterator[Callable[[str], Any]]:
 @pytest.fixture
 def narrow_stylegan(upstream: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """StyleGAN at its full width is too slow here; its width is an argument of its networks."""
-    module = upstream("models.stylegan2")
-    for network in (module.SynthesisNetwork, module.Discriminator, upstream("models.stylegan3").SynthesisNetwork):
+    two, three = upstream("models.stylegan2"), upstream("models.stylegan3")
+    for network in (two.SynthesisNetwork, two.Discriminator, three.SynthesisNetwork):
         original = network.__init__
 
         def init(self: Any, *args: Any, original: Any = original, **kwargs: Any) -> None:
