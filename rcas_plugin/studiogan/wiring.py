@@ -116,7 +116,7 @@ def _check(original: Any) -> Any:
                 f"--save_freq {self.RUN.save_freq} is no multiple of --print_freq {self.RUN.print_freq}; choose one that is"
             )
         backbone = self.RUN.eval_backbone
-        check_backbone(backbone)
+        check_backbone(backbone, self.DATA.img_size)
         if is_own(backbone):
             self.RUN.eval_backbone = "InceptionV3_tf"  # what upstream's own check knows
         try:
