@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.datasets.folder import IMG_EXTENSIONS, default_loader
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.settings import ClassRef, RcasSettings
 
 
@@ -251,6 +252,8 @@ def _remaining(
 
 
 def _image_files(folder: str, name: str, *, alone: bool) -> tuple[str, ...]:
+    if not is_plain_name(name):
+        raise RcasError(f"RCAS.new_data: {name!r} is not allowed as a new class; allowed: the name of a folder in {folder}")
     root = Path(folder) / name
     if not root.is_dir() and alone:
         root = Path(folder)
