@@ -29,6 +29,7 @@ from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import (
+    clear_leftovers,
     other_size,
     plain_record,
     read_record,
@@ -77,6 +78,7 @@ def train(
     images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
     phase = settings.method if settings else "train"
+    clear_leftovers(save_dir, spare=ckpt_dir)
     stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
     run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
     folder = Path(save_dir) / "checkpoints" / run_name

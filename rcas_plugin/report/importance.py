@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rcas_plugin.files import write_json
+from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importance, synapse_importance
 from rcas_plugin.report.pictures import new_figure, save_figure
@@ -70,6 +70,7 @@ def look_inside(
 
 def write_look(look: Look, folder: Path) -> dict[str, Any]:
     """Write `importance.json` and its pictures into a folder; returns what the JSON holds."""
+    remove_leftovers(folder)
     target, remaining = look.target, look.remaining
     shared = overlaps(look)
     summary = {

@@ -1,16 +1,15 @@
-"""Cures for files: HDF5 data that may be small or half written, checkpoints that are replaced and not lost."""
+"""Cures for files: HDF5 data that may be small or half written, checkpoints and pictures that are replaced and not lost."""
 
 from __future__ import annotations
 
 import functools
-import shutil
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import h5py
 
+from rcas_plugin.files import atomic_path, remove_leftovers, temporary_folder
 from rcas_plugin.studiogan.checkpoints import write_checkpoint
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.data import folder_classes, hdf5_path
@@ -47,13 +46,11 @@ def whole_hdf5_files() -> None:
             if target.is_file():
                 return str(target), False, None
             target.parent.mkdir(parents=True, exist_ok=True)
-            beside = tempfile.mkdtemp(dir=data_dir, prefix=".hdf5-")
-            try:
+            remove_leftovers(data_dir)  # before the room for another is taken
+            with temporary_folder(data_dir) as beside:
                 made = original(name=name, img_size=img_size, crop_long_edge=crop_long_edge, resize_size=resize_size,
-                                data_dir=beside, resizer=resizer, DATA=DATA, RUN=RUN)[0]  # fmt: skip
+                                data_dir=str(beside), resizer=resizer, DATA=DATA, RUN=RUN)[0]  # fmt: skip
                 Path(made).replace(target)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
             return str(target), False, None
 
         return make_hdf5
@@ -102,3 +99,49 @@ def best_model_may_be_missing() -> None:
         return load_best_model
 
     replace("utils.ckpt.load_best_model", "missing", make)
+
+
+@cure("utils/misc.py", "canvases, plots and statistics are written in place: a process that is killed leaves half of one")
+def pictures_and_arrays_written_whole() -> None:
+    """Let upstream's PNG and numpy files appear whole or not at all."""
+    replace("utils.misc.save_image", "whole", lambda original: _written_whole(original, 1))
+    replace("utils.misc.plt", "whole", _WholeFigures)
+    replace("utils.misc.np", "whole", _WholeArrays)
+    replace("metrics.preparation.np", "whole", _WholeArrays)
+
+
+def _written_whole(write: Any, place: int) -> Any:
+    """A function that writes a file, the path of which is its argument at `place`."""
+
+    @functools.wraps(write)
+    def whole(*args: Any, **kwargs: Any) -> None:
+        with atomic_path(args[place]) as temporary:
+            write(*args[:place], temporary, *args[place + 1 :], **kwargs)
+
+    return whole
+
+
+class _WholeFigures:
+    """pyplot, but for the figures that it makes: they are saved whole."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
+
+    def figure(self, *args: Any, **kwargs: Any) -> Any:
+        made = self._module.figure(*args, **kwargs)
+        made.savefig = _written_whole(made.savefig, 0)
+        return made
+
+
+class _WholeArrays:
+    """numpy, but for the functions that write files."""
+
+    def __init__(self, module: Any) -> None:
+        self._module = module
+        self.save, self.savez = _written_whole(module.save, 0), _written_whole(module.savez, 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
