@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+import logging
 import unicodedata
 import warnings
 from collections.abc import Set
@@ -98,10 +99,15 @@ def _installed() -> list[str]:
 
 def _glyphs(family: str) -> frozenset[str]:
     """The characters of the font that matplotlib takes for a family; none where it draws boxes for what it lacks."""
+    log = logging.getLogger("matplotlib.font_manager")
+    level = log.level
+    log.setLevel(logging.ERROR)  # it would name every family that has no normal weight
     try:
         return _characters(fontManager.findfont(FontProperties(family=[family]), fallback_to_default=False))
     except ValueError:  # a family of the user's settings that is not installed
         return frozenset()
+    finally:
+        log.setLevel(level)
 
 
 @functools.cache
