@@ -175,6 +175,21 @@ def test_onnx_reads_no_other_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             check_file(f"file:{path}", 4)
 
 
+def test_onnx_reads_no_other_file_for_a_tensor_in_a_node(tmp_path: Path) -> None:
+    """S1: tensors of nodes, subgraphs and functions are looked through as those of the graph are."""
+    onnx = pytest.importorskip("onnx")
+    path = onnx_file(tmp_path / "net.onnx", external="secret")
+    model = onnx.load_model(str(path), load_external_data=False)
+    inner = onnx.helper.make_graph(
+        [onnx.helper.make_node("Constant", [], ["constant"], value=model.graph.initializer[0])], "inner", [], []
+    )
+    model.graph.node.append(onnx.helper.make_node("If", ["flag"], ["out"], then_branch=inner, else_branch=inner))
+    del model.graph.initializer[:]
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(RcasError, match="keeps tensors in other files"):
+        check_file(f"file:{path}", 4)
+
+
 def test_what_onnx_cannot_be_used(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     with pytest.raises(RcasError, match=r"must take one input, images \(n, 3, height, width\)"):
