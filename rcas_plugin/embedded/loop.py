@@ -29,7 +29,6 @@ from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import (
-    clear_leftovers,
     other_size,
     plain_record,
     read_record,
@@ -38,6 +37,7 @@ from rcas_plugin.studiogan.checkpoints import (
     write_checkpoint,
     write_record,
 )
+from rcas_plugin.studiogan.leftovers import clear_leftovers
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:

@@ -27,14 +27,9 @@ from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.backbones import cache_name, check_backbone, domain_folder, fingerprint, is_own, wire_backbones
-from rcas_plugin.studiogan.checkpoints import (
-    checkpoint_files,
-    clear_leftovers,
-    read_checkpoint,
-    read_states,
-    write_record,
-)
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
+from rcas_plugin.studiogan.leftovers import clear_leftovers
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
 import torch
 
 from rcas_plugin import RcasError
-from rcas_plugin.studiogan.checkpoints import (
-    checkpoint_files,
-    clear_leftovers,
-    compare,
-    other_size,
-    read_checkpoint,
-    read_record,
-    write_record,
-)
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, other_size, read_checkpoint, read_record, write_record
 
 
 def test_files_by_network(tmp_path: Path) -> None:
@@ -72,21 +63,3 @@ def test_other_numbers_of_labels_are_told_from_other_networks() -> None:
         compare(state(5, 4), state(3, 4), Path("x.pth"), "resnet")
     with pytest.raises(RcasError, match="its conv is"):
         compare(state(5, 8), state(3, 4), Path("x.pth"), "resnet", (5, 3))
-
-
-def test_a_start_clears_the_folders_that_are_its_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """S4: leftovers go from the -save folder, its caches, its runs and the data; a checkpoint that is only read keeps them."""
-    places = [".", "domain", "moments", "feats", "figures/x", "statistics/x", "checkpoints/x", "checkpoints/x/snapshots",
-              "checkpoints/x/report", "data", "mine"]  # fmt: skip
-    spared = ["checkpoints/source", "checkpoints/source/snapshots"]
-    made = {}
-    for place in (*places, *spared):
-        made[place] = tmp_path / place / ".rcas-part-abcd1234.pth"
-        made[place].parent.mkdir(parents=True, exist_ok=True)
-        made[place].touch()
-        os.utime(made[place], (0, 0))
-    clear_leftovers(tmp_path, tmp_path / "data", None, spare=tmp_path / "checkpoints" / "source")
-    assert sorted(place for place, path in made.items() if path.exists()) == sorted([*spared, "mine"])
-    assert capsys.readouterr().out.startswith("rcas: removed 10 half-written files of interrupted runs")
-    clear_leftovers(tmp_path)
-    assert [place for place, path in made.items() if path.exists()] == ["mine"], "no source is spared where none is read"
