@@ -11,11 +11,11 @@ import types
 import warnings
 from typing import Any
 
-import numpy as np
 import torch
 from packaging.version import parse as parse_version
 from torch.utils.data import RandomSampler
 
+from rcas_plugin.safe_load import force_safe_loads
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.seams import replace
 
@@ -58,12 +58,12 @@ def wandb_offline_unless_configured() -> None:
     os.environ.setdefault("WANDB_SILENT", "true")
 
 
-@cure("utils/ckpt.py", "torch.load refuses StudioGAN's checkpoints, which hold numpy scalars", when="early")
-def allow_numpy_scalars_in_checkpoints() -> None:
-    """Allow-list numpy's scalar types for `torch.load`, which keeps `weights_only=True`."""
-    scalar: Any = np.float64(0).__reduce__()[0]  # numpy 2: numpy._core.multiarray.scalar
-    kinds = [type(np.dtype(name)) for name in ("float64", "float32", "float16", "int64", "int32", "bool", "uint8")]
-    torch.serialization.add_safe_globals([scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *dict.fromkeys(kinds)])
+@cure(
+    "utils/ckpt.py", "torch.load refuses StudioGAN's numpy scalars, or before torch 2.6 runs code in a checkpoint", when="early"
+)
+def safe_loads() -> None:
+    """Read checkpoints as `rcas_plugin.safe_load` does: numpy's numbers, and no code."""
+    force_safe_loads()
 
 
 @cure("config.py", "betas must be either both floats or both Tensors: configs with beta1: 0 hold an int")
