@@ -21,6 +21,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.safe_load import load
 
 FILE, CODE = "file:", "code:"
 #: What a file is, by its content.
@@ -123,7 +124,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
         RcasError: the file is damaged, or holds anything but tensors by name.
     """
     try:
-        state = load_file(path) if kind_of(path) == "safetensors" else torch.load(path, map_location="cpu", weights_only=True)
+        state = load_file(path) if kind_of(path) == "safetensors" else load(path)
     except Exception as error:  # torch raises many types here
         raise RcasError(f"--eval_backbone: {path} is none of what is allowed ({_reason(error)}); give {ALLOWED}") from None
     if not isinstance(state, Mapping) or not state or not all(isinstance(value, Tensor) for value in state.values()):
@@ -272,8 +273,8 @@ def _parts(pixels: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
 
 def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     """The module of an archive that the user trusts; what it holds as pickle is read without code all the same."""
-    load: Any = torch.load
-    torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, "weights_only": True})
+    whole: Any = torch.load
+    torch.load = lambda *args, **kwargs: whole(*args, **{**kwargs, "weights_only": True})
     try:
         if kind == "torchscript":
             with warnings.catch_warnings():
@@ -284,4 +285,4 @@ def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     except Exception as error:  # torch raises many types here
         raise RcasError(f"--eval_backbone: {path} cannot be read ({_reason(error)}); put a whole archive in its place") from None
     finally:
-        torch.load = load
+        torch.load = whole
