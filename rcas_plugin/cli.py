@@ -13,13 +13,14 @@ from typing import Any, get_args
 import torch
 import yaml
 
+from rcas_plugin import third_parties
 from rcas_plugin.doctor import diagnose
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
 from rcas_plugin.labels import label_of, name_labels, reference_of
 from rcas_plugin.record import read_record
-from rcas_plugin.registry import objectives, phases
+from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
 from rcas_plugin.report.runs import find_runs
@@ -112,7 +113,7 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("--labels", nargs="+", required=True, metavar="LABEL", help="asked about: indices, or recorded names")
     command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
     command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
-    command.add_argument("--objective", choices=sorted(objectives), default="adv_output", help="what is differentiated")
+    command.add_argument("--objective", default="adv_output", help="what is differentiated (default: adv_output, D's logit)")
     command.add_argument("--top", type=float, default=0.1, help="part of a layer that counts as a label's top set (default: 0.1)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
@@ -134,7 +135,7 @@ def _add_swap(commands: Any) -> None:
     add("--new-data", type=Path, default=None, metavar="DIR", help="its images, where they are not in --data")
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
         help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
-    add("--method", choices=sorted(phases), default="class_swap")
+    add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
     add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
@@ -212,6 +213,8 @@ def importance(args: argparse.Namespace) -> int:
         raise RcasError(f"-cfg: there is no file {args.cfg}; give the config that trained the checkpoint")
     if not 0 < args.top <= 1:
         raise RcasError(f"--top is {args.top}; allowed: over 0, to 1")
+    if args.objective not in objectives:
+        raise RcasError(f"--objective: {args.objective!r} is unknown; allowed: {objectives.names()}")
     num_classes = _num_classes(args.cfg)
     indices = [str(label) for label in range(num_classes)]
     names, _ = name_labels(num_classes, indices, recorded=read_record(args.ckpt).labels)
@@ -275,9 +278,13 @@ def doctor(args: argparse.Namespace) -> int:
     pinned = is_pinned((root / "src" / "main.py").read_bytes())
     patch = "installed" if is_installed(root) else "not installed" if pinned else "not for this main.py"
     print(f"patch         {patch}")
+    for party in third_parties.load():
+        print(f"methods       {party.name} of {party.package}: {f'BROKEN: {party.error}' if party.error else 'there'}")
     # the seams are looked at in a process of their own: activation changes torch for good on a machine without a GPU
     looked = subprocess.run([sys.executable, "-m", "rcas_plugin.studiogan.inspect", str(root / "src")], check=False)
     print()
+    for sentence in third_parties.broken_sentences():
+        print(f"To do: {sentence}")
     if patch != "installed":
         main_py = root / "src" / "main.py"
         print("To do: rcas install" if pinned else f"Run it unpatched: python -m rcas_plugin.studiogan {main_py} --plugin rcas …")

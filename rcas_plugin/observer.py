@@ -233,7 +233,7 @@ def load_neighbours(folder: Path) -> dict[int, tuple[Tensor, Tensor, list[float]
     """Slot -> generated images, the nearest real image of each (n, channels, h, w), in [-1, 1], and their distances."""
     if not (folder / NEIGHBOURS).is_file():
         return {}
-    with np.load(folder / NEIGHBOURS) as content:
+    with np.load(folder / NEIGHBOURS, allow_pickle=False) as content:
         found = {}
         for label in sorted({int(name.partition(".")[0]) for name in content.files}):
             generated, real = (images_of(content[f"{label}.{which}"]) for which in ("generated", "real"))

@@ -33,6 +33,7 @@ from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.checkpoints import labels_in, read_states, write_checkpoint
+from rcas_plugin.studiogan.leftovers import clear_leftovers
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
@@ -73,6 +74,7 @@ def train(
     images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
     phase = settings.method if settings else "train"
+    clear_leftovers(save_dir, spare=ckpt_dir)
     stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
     run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
     folder = Path(save_dir) / "checkpoints" / run_name

@@ -10,6 +10,7 @@ from pathlib import Path
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.folders import image_files
 from rcas_plugin.labels.names import RECORDED, How, label_of, name_labels
 from rcas_plugin.settings import ClassRef, RcasSettings
@@ -274,6 +275,8 @@ def _without_images(label: int, names: Sequence[str], folders: Collection[str], 
 
 
 def _image_files(folder: str, name: str, *, alone: bool) -> tuple[str, ...]:
+    if not is_plain_name(name):
+        raise RcasError(f"RCAS.new_data: {name!r} is not allowed as a new class; allowed: the name of a folder in {folder}")
     root = Path(folder) / name
     if not root.is_dir() and alone:
         root = Path(folder)

@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from rcas_plugin.files import atomic_path
+from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
 from rcas_plugin.metrics.swap import NEAREST, SET_METRICS
 from rcas_plugin.observer import load_neighbours
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
@@ -86,6 +86,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         RcasError: a folder holds no metrics of a swap.
     """
     groups = group(find_runs(folders))
+    remove_leftovers(out)
     level = common_level(groups)
     curves = []
     for file, panel in panels(groups).items():
@@ -363,6 +364,11 @@ def _title(groups: Sequence[Group]) -> str:
 
 
 def _file_name(index: int, one: Group, groups: Sequence[Group]) -> str:
-    method = str(one.runs[0].settings.get("method", "run"))
-    alike = [other for other in groups if str(other.runs[0].settings.get("method", "run")) == method]
+    """How the group's pictures are named: by its method, which a stranger's record may have anything as."""
+    method = _method_stem(one)
+    alike = [other for other in groups if _method_stem(other).lower() == method.lower()]
     return method if len(alike) == 1 else f"{method}_{index + 1}"
+
+
+def _method_stem(one: Group) -> str:
+    return safe_stem(one.runs[0].settings.get("method", "run"))

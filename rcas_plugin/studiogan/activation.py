@@ -64,6 +64,7 @@ class DistributedWorker:
         from rcas_plugin.studiogan import wiring
 
         wiring.adopt(cfgs)
+        wiring.start(local_rank)
         try:
             self.upstream(local_rank, cfgs, gpus_per_node, run_name, hdf5_path)  # type: ignore[attr-defined]
         except KeyboardInterrupt:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import write_json
+from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.record import Record, plain_record, read_record, write_record
 from rcas_plugin.report.propagation import draw_similarity, similarity_scores
@@ -36,6 +36,7 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
     if not any(adapted(content["state_dict"]) for content in current.values()):
         raise RcasError(f"-ckpt: {source} holds plain weights alone; there is nothing to fold, use it as it is")
     record = read_record(source)
+    remove_leftovers(out)
     for when in ("current", "best"):
         try:
             files = checkpoint_files(source, best=when == "best")

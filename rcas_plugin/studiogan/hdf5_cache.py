@@ -7,8 +7,6 @@ into the data folder is read where there are no image folders, or where it certa
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
 from collections.abc import Callable
 from itertools import chain, repeat
 from pathlib import Path
@@ -17,6 +15,7 @@ import h5py
 import numpy as np
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import temporary_folder
 from rcas_plugin.folders import Listing, list_folders
 from rcas_plugin.studiogan.data import hdf5_path
 
@@ -68,11 +67,8 @@ def hdf5_of(
 def _write(target: Path, write: Callable[[str], str]) -> None:
     """Write it to a folder beside and move it into place, so that it is whole or not there."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    beside = tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        Path(write(beside)).replace(target)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+    with temporary_folder(target.parent) as beside:
+        Path(write(str(beside))).replace(target)
 
 
 def _labels(path: Path, img_size: int) -> np.ndarray | None:

@@ -11,6 +11,7 @@ from typing import Any, Literal
 import torch
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
@@ -231,6 +232,10 @@ def _check_files(cfgs: Any, labels: int) -> None:
         compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
         if network == "D" and "run_name" not in content:
             raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
+        if network == "D" and not is_plain_name(content["run_name"]):  # StudioGAN names its log file by it
+            raise RcasError(
+                f"-ckpt: {path} holds {content['run_name']!r:.80} as run_name, which is no name; take it from its maker anew"
+            )
 
 
 def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan) -> None:

@@ -18,6 +18,7 @@ import yaml
 
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.fold import rebuild_adapters
 from rcas_plugin.gan import Gan, register_minibatch_layer
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
@@ -39,6 +40,7 @@ from rcas_plugin.studiogan.backbones import (
 from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
 from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.studiogan.leftovers import clear_leftovers
 from rcas_plugin.studiogan.look import check_data, check_img_size
 from rcas_plugin.studiogan.options import check_options
 from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_plain_run, plan_run, take_best_alone
@@ -78,6 +80,15 @@ def wire() -> None:
 def adopt(cfgs: Any) -> None:
     """Take over a config in the process that trains; a spawned process gets it by pickle."""
     RUN.cfgs, RUN.swap = cfgs, getattr(cfgs, "rcas_run", None)
+
+
+def start(local_rank: int) -> None:
+    """Before upstream does anything: one process removes what a killed run has left half-written."""
+    options = RUN.cfgs.RUN
+    if local_rank == 0 and options.current_node == 0:
+        goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
+        clear_leftovers(options.save_dir, options.data_dir, options.ckpt_dir if goes_on else None,
+                        spare=None if goes_on else options.ckpt_dir)  # fmt: skip
 
 
 def report() -> None:
@@ -130,8 +141,12 @@ def _check(original: Any) -> Any:
             raise RcasError(
                 f"--save_freq {self.RUN.save_freq} is no multiple of --print_freq {self.RUN.print_freq}; choose one that is"
             )
+        if not is_plain_name(self.DATA.name):  # StudioGAN names files and folders by it
+            raise RcasError(
+                f"DATA.name: {self.DATA.name!r} is not allowed; allowed: a name without / and \\, for files and folders"
+            )
         backbone = self.RUN.eval_backbone
-        check_backbone(backbone)
+        check_backbone(backbone, self.DATA.img_size)
         if is_own(backbone):
             self.RUN.eval_backbone = "InceptionV3_tf"  # what upstream's own check knows
         try:

@@ -13,6 +13,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 from torch.utils.data import DistributedSampler, TensorDataset
 
@@ -47,6 +48,37 @@ def test_a_seam_that_is_missing_is_one_sentence(upstream: Upstream) -> None:
         check(Seam("loader", "load_nothing", "nothing"))
     with pytest.raises(RcasError, match=r"utils.sample.sample_y of this StudioGAN does not take colour"):
         check(Seam("utils.sample", "sample_y", "labels", ("colour",)))
+
+
+def test_a_picture_that_is_cut_short_leaves_the_old_one(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4: upstream's canvases and plots appear whole or not at all."""
+    misc = upstream("utils.misc")
+
+    def draw() -> None:
+        misc.plot_img_canvas(torch.zeros(4, 3, 8, 8), str(tmp_path / "canvas.png"), 2, None)
+
+    def plot() -> None:
+        misc.plot_spectrum_image(torch.zeros(4, 4).numpy(), torch.ones(4, 4).numpy(), str(tmp_path), None)
+
+    def cut_short(*args: Any, **kwargs: Any) -> None:
+        path = next(arg for arg in args if isinstance(arg, str | Path))
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    for make, name in ((draw, "canvas.png"), (plot, "dfft_spectrum.png")):
+        make()
+        whole = (tmp_path / name).read_bytes()
+        assert whole.startswith(b"\x89PNG")
+        with monkeypatch.context() as here:
+            here.setattr(Image.Image, "save", cut_short)
+            here.setattr(FigureCanvasAgg, "print_figure", cut_short)
+            with pytest.raises(KeyboardInterrupt):
+                make()
+        assert (tmp_path / name).read_bytes() == whole
+    misc.save_dict_npy(str(tmp_path), "losses", {"gen_loss": [1.0]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["canvas.png", "dfft_spectrum.png", "losses.npy"]
 
 
 def test_float_betas(upstream: Upstream) -> None:
