@@ -35,11 +35,6 @@ class Cell:
     uses: tuple[str, ...] = ()
     method: bool = False
 
-    @property
-    def sources(self) -> tuple[str, ...]:
-        """The cells whose files it reads."""
-        return tuple(name for name in (*self.needs, *self.uses, self.of) if name)
-
 
 def _pretrain(site: Site, cell: str) -> Callable[[], None]:
     return site.train(cell, site.old_data, None)

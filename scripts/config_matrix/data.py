@@ -26,5 +26,7 @@ def write_data(root: Path) -> Path:
             for number in range(OLD_IMAGES if name in CLASSES else NEW_IMAGES):
                 pixels = source.integers(0, 60, (IMG_SIZE, IMG_SIZE, 3)) + 35 * index
                 pixels[index :: index + 2] //= 2
-                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+                path = folder / f"{number}.png"
+                if not path.is_file():  # another run may be reading it
+                    Image.fromarray(pixels.astype(np.uint8)).save(path)
     return root

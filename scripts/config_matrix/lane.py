@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +14,16 @@ from config_matrix.results import Result, Results
 from config_matrix.site import Site
 
 
-def lane(site: Site, results: Results, timeout: float) -> Generator[Child, Ended, None]:
-    """Run what the results lack of a config: yields each run's process, and is sent how it ended."""
-    for one in planned(site, results):
+def lane(site: Site, results: Results, timeout: float, names: Sequence[str] = ()) -> Generator[Child, Ended, None]:
+    """Run what the results lack of a config: yields each run's process, and is sent how it ended.
+
+    Args:
+        site: the config.
+        results: where each cell's result is put as it comes.
+        timeout: seconds a run.
+        names: of the cells that are asked for; what they need runs as well. All by default.
+    """
+    for one in planned(site, results, names):
         row = results.row(site.name)
         missing = next((name for name in one.needs if name not in row or row[name].outcome != "passed"), None)
         if missing is not None:
@@ -26,33 +33,44 @@ def lane(site: Site, results: Results, timeout: float) -> Generator[Child, Ended
         else:
             shutil.rmtree(site.folder(one.name), ignore_errors=True)
             work = one.start(site, one.name)
-            there = _files(site)
+            before = _files(site)
             ended = yield Child(work, site.log(one.name), timeout)
-            result = _result(site, one, ended, _files(site) - there)
+            result = _result(site, one, ended, _changed(before, _files(site)))
             result = replace(result, seconds=round(ended.seconds, 1), cpu_seconds=round(ended.cpu_seconds, 1))
             results.put(site.name, one.name, result)
 
 
-def planned(site: Site, results: Results) -> list[Cell]:
-    """The cells that the results lack, and the ones before them whose files those read and which are not there."""
-    wanted = {one.name for one in CELLS if one.name not in results.row(site.name)}
+def planned(site: Site, results: Results, names: Sequence[str] = ()) -> list[Cell]:
+    """The cells that are asked for and that the results lack; with the ones that they need, or whose files they read and which
+    are not there."""
+    wanted = {one.name for one in CELLS if one.name not in results.row(site.name) and (not names or one.name in names)}
     for one in reversed(CELLS):
         if one.name in wanted:
-            wanted |= {name for name in one.sources if cell(name).start is not None and not site.folder(name).is_dir()}
+            wanted |= {name for name in (*one.needs, one.of) if name and not _is_there(site, results, name)}
+            wanted |= {name for name in one.uses if not names and not _is_there(site, results, name)}
     return [one for one in CELLS if one.name in wanted]
 
 
-def _result(site: Site, one: Cell, ended: Ended, written: Iterable[Path]) -> Result:
-    if ended.code == 0:
-        return _judged(site, one)
+def _is_there(site: Site, results: Results, name: str) -> bool:
+    """Whether a cell was run and its files were kept."""
+    return name in results.row(site.name) and (cell(name).start is None or site.folder(name).is_dir())
+
+
+def _result(site: Site, one: Cell, ended: Ended, changed: list[Path]) -> Result:
+    """How a run came out, of what it said and of the files that it has written, changed or removed."""
+    others = [path for path in changed if site.folder(one.name) not in path.parents]
     if ended.code is None:
         return Result("failed", "its time ran out")
-    if not ended.sentence:
+    if ended.code != 0 and not ended.sentence:
         return Result("failed", f"exit code {ended.code}: {ended.last_line}"[:400])
+    if others:
+        return Result("failed", f"it has changed {others[0].name}, which is not its own")
+    if ended.code == 0:
+        return _judged(site, one)
     sentence = ended.sentence.replace(str(site.root), site.name)
-    if files := sorted(written):
-        first = files[0].relative_to(site.root)
-        return Result("failed", f"refused after it had written {len(files)} files, {first} among them: {sentence}")
+    if changed:
+        first = changed[0].relative_to(site.root)
+        return Result("failed", f"refused after it had written {len(changed)} files, {first} among them: {sentence}")
     return Result("refused" if is_expected(site.config, one.name, sentence) else "refused in error", sentence)
 
 
@@ -64,7 +82,16 @@ def _judged(site: Site, one: Cell) -> Result:
     return Result("failed" if problem else "passed", problem)
 
 
-def _files(site: Site) -> set[Path]:
-    """Every file of the config's runs, but for logs and configs."""
-    own = {site.root / "logs", site.root / "configs"}
-    return {path for path in site.root.rglob("*") if path.is_file() and not own & set(path.parents)}
+def _files(site: Site) -> dict[Path, tuple[int, int]]:
+    """Every file of the config's runs and of the data, with its time and its size; not logs, wandb's among them, and configs."""
+    found = {}
+    for root in (site.root, site.data):
+        for path in root.rglob("*"):
+            if not {"logs", "configs", "wandb"} & set(path.relative_to(root).parts) and path.is_file():
+                found[path] = (path.stat().st_mtime_ns, path.stat().st_size)
+    return found
+
+
+def _changed(before: dict[Path, tuple[int, int]], after: dict[Path, tuple[int, int]]) -> list[Path]:
+    """The files that are new, others than they were, or gone."""
+    return sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path))

@@ -42,16 +42,21 @@ def run_rcas(options: Sequence[object]) -> None:
 
 
 def narrow_stylegan() -> None:
-    """StyleGAN's widths follow from the image size, not from a config: build its networks with fewer channels."""
+    """StyleGAN's widths follow from the image size, and its depth is fixed: build its networks with fewer channels and layers."""
     stylegan2, stylegan3 = (importlib.import_module(f"models.{name}") for name in ("stylegan2", "stylegan3"))
-    for network in (stylegan2.SynthesisNetwork, stylegan2.Discriminator, stylegan3.SynthesisNetwork):
-        network.__init__ = _narrow(network.__init__)
+    narrow = {"channel_base": 64, "channel_max": 8}
+    for network, sizes in (
+        (stylegan2.SynthesisNetwork, narrow),
+        (stylegan2.Discriminator, narrow),
+        (stylegan3.SynthesisNetwork, {**narrow, "num_layers": 4}),
+    ):
+        network.__init__ = _built_with(network.__init__, sizes)
 
 
-def _narrow(init: Any) -> Any:
+def _built_with(init: Any, sizes: dict[str, int]) -> Any:
     @functools.wraps(init)
     def narrow(self: Any, *args: Any, **kwargs: Any) -> None:
-        init(self, *args, **{**kwargs, "channel_base": 64, "channel_max": 8})
+        init(self, *args, **{**kwargs, **sizes})
 
     return narrow
 
@@ -78,11 +83,16 @@ def _watch_the_start(probe: Path) -> None:
 def _images(generator: Any, cfgs: Any) -> torch.Tensor:
     """Images (labels, PROBES, channels, height, width) in evaluation mode; a label's latents do not depend on the others."""
     from rcas_plugin.gan import sample_images
-    from rcas_plugin.studiogan.wiring import latents_of
 
+    model, width = cfgs.MODEL, cfgs.MODEL.z_dim
+    if model.info_type in ("discrete", "both"):
+        width += model.info_num_discrete_c * model.info_dim_discrete_c
+    if model.info_type in ("continuous", "both"):
+        width += model.info_num_conti_c
     rows = []
     with torch.random.fork_rng(devices=[]):
         for label in range(cfgs.DATA.num_classes):
             torch.manual_seed(label)  # StyleGAN's noise, where it is drawn anew
-            rows.append(sample_images(generator, torch.full((PROBES,), label), latents_of(cfgs.MODEL), seed=label))
+            labels = torch.full((PROBES,), label)
+            rows.append(sample_images(generator, labels, lambda n, source: torch.randn(n, width, generator=source), seed=label))
     return torch.stack(rows)

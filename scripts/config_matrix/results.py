@@ -13,6 +13,7 @@ from config_matrix.cells import CELLS
 from rcas_plugin.files import atomic_path, write_json
 
 Outcome = Literal["passed", "refused", "refused in error", "failed", "not run"]
+OUTCOMES: tuple[Outcome, ...] = ("passed", "refused", "refused in error", "failed", "not run")
 WRONG: tuple[Outcome, ...] = ("failed", "refused in error")
 MARKS: Mapping[Outcome, str] = {
     "passed": "✓",
