@@ -27,9 +27,9 @@ SIZES: Mapping[str, frozenset[str]] = {
 
 
 def read_config(path: Path) -> dict[str, dict[str, Any]]:
-    """A config file's sections of keys."""
+    """A config file's sections of keys, empty ones for those that it leaves to upstream's defaults."""
     content: dict[str, dict[str, Any]] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return content
+    return {**{section: {} for section in SIZES}, **content}
 
 
 def is_stylegan(config: Mapping[str, Any]) -> bool:
@@ -51,8 +51,8 @@ def reduce_config(config: Mapping[str, Mapping[str, Any]], steps: int) -> dict[s
         steps: OPTIMIZATION.total_steps.
     """
     small = {section: dict(copy.deepcopy(keys)) for section, keys in config.items()}
-    for section in SIZES:
-        small.setdefault(section, {})
+    for section in SIZES.keys() - small.keys():
+        small[section] = {}
     stylegan = is_stylegan(config)
     labels = len(CLASSES) if config["DATA"].get("num_classes", 10) > 1 else 1
     small["DATA"].update(name="matrix", img_size=IMG_SIZE, num_classes=labels)  # not a data set that upstream downloads
