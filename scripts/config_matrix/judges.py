@@ -74,19 +74,20 @@ def _stay(site: Site, cell: str, new: int) -> str:
         return "the run has kept no snapshots"
     (before, labels), (after, _) = load_snapshot(folder, "before"), load_snapshot(folder, "reinit")
     problems = [_moved("snapshots", before[labels != new], after[labels != new])]
-    at_start = torch.load(site.probe(cell), weights_only=True)["images"]
-    if site.probe("fine_tune").is_file():
-        pretrained = torch.load(site.probe("fine_tune"), weights_only=True)["images"]
-        others = torch.arange(len(pretrained)) != new
-        problems.append(_moved("images", pretrained[others], at_start[: len(pretrained)][others]))
-        if new < len(pretrained) and torch.equal(pretrained[new], at_start[new]):
-            problems.append("the preparation has not moved the slot's images")
+    if site.probe("fine_tune").is_file():  # fine_tune starts from the pre-trained networks as they are
+        before, after = (torch.load(site.probe(name), weights_only=True)["images"] for name in ("fine_tune", cell))
+        labels, after = torch.arange(len(before)), after[: len(before)]
+        problems.append(_moved("images", before[labels != new], after[labels != new]))
+    if new < len(CLASSES) and torch.equal(before[labels == new], after[labels == new]):
+        problems.append("the preparation has not moved the slot's images")
     return "; ".join(filter(None, problems))
 
 
 def _moved(what: str, before: Tensor, after: Tensor) -> str:
     far = (after - before).abs()
-    return f"{what} of other labels moved by {far.mean():.2g}, at most {far.max():.2g}, of 2" if far.max() > 0 else ""
+    if torch.equal(before, after):  # not so where one is not finite
+        return ""
+    return f"{what} of other labels moved by {far.mean():.2g}, at most {far.max():.2g}, of 2"
 
 
 def stage_bn_holds(site: Site, cell: str) -> str:
