@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import os
+import signal
 import sys
 import time
 import warnings
@@ -40,6 +41,7 @@ def main() -> int:
     if args.again is not None:
         for site in sites:
             results.forget(site.name, OUTCOMES if args.again == "all" else (*WRONG, "not run"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends it otherwise ends the runs as well, as Ctrl-C does
     try:
         run_all(sites, results, args.cells, jobs=args.jobs, timeout=args.timeout, keep=args.keep)
     except KeyboardInterrupt:
