@@ -67,7 +67,7 @@ def warm_up() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     add, root = parser.add_argument, REPOSITORY
-    names = [one.name for one in CELLS]
+    names = [cell.name for cell in CELLS]
     add("--configs", nargs="+", default=["CIFAR10"], help="folders of StudioGAN's configs, or globs such as CIFAR10/SNGAN*")
     add("--cells", nargs="+", default=[], choices=names, metavar="CELL", help="columns of the table, with what they need")
     add("--out", type=Path, default=root / "docs" / "results" / "matrix.json", help="the results file")
@@ -86,14 +86,14 @@ def chosen(configs: Path, patterns: list[str]) -> list[Path]:
     Raises:
         RcasError: a pattern names none.
     """
-    found: set[Path] = set()
+    paths: set[Path] = set()
     for pattern in patterns:
         whole_folder = (configs / pattern).is_dir()
         files = set(configs.glob(f"{pattern}/*.yaml" if whole_folder else f"{pattern.removesuffix('.yaml')}.yaml"))
         if not files:
             raise RcasError(f"--configs: {pattern} names no config in {configs}; give such as CIFAR10, or CIFAR10/SNGAN*")
-        found |= files
-    return sorted(found)
+        paths |= files
+    return sorted(paths)
 
 
 def name_of(path: Path) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from rcas_plugin import RcasError
+from rcas_plugin.registry import phases
 from rcas_plugin.studiogan.locate import find_studiogan
 
 ROOT = Path(__file__).parents[1]
@@ -88,6 +89,16 @@ def test_a_refusal_is_right_by_feature_and_reason(model: dict[str, Any], cell: s
     assert is_expected({"DATA": {"num_classes": 10}, "MODEL": model}, cell, sentence) is expected
 
 
+def test_every_method_has_a_column() -> None:
+    """A method that is registered later belongs into the grid as well."""
+    from config_matrix.cells import CELLS
+    from config_matrix.refusals import METHODS
+
+    own = {name for name, method in phases.items() if method.__module__.startswith("rcas_plugin.")}
+    assert len(own) >= 3
+    assert own <= set(METHODS) <= {cell.name for cell in CELLS}
+
+
 def test_a_child_tells_how_it_ended(tmp_path: Path) -> None:
     from config_matrix.child import Child, Ended
 
@@ -138,7 +149,7 @@ class Runs:
             return self.problems.get(name, "")
 
         yield Cell("pre-train", judge, start)
-        yield Cell("swap", judge, start, needs=("pre-train",), method=True)
+        yield Cell("swap", judge, start, needs=("pre-train",))
         yield Cell("swap stay", judge, of="swap", needs=("swap",))
         yield Cell("fold", judge, start, needs=("swap",))
 
@@ -164,7 +175,7 @@ def go(runs: Runs, out: Path, again: tuple[str, ...] = (), names: tuple[str, ...
     results = Results(out)
     results.forget(runs.site.name, again)
     run_all([runs.site], results, names, jobs=2, timeout=60, keep=True)
-    return {cell: (one.outcome, one.why) for cell, one in Results(out).row(runs.site.name).items()}
+    return {cell: (result.outcome, result.why) for cell, result in Results(out).row(runs.site.name).items()}
 
 
 def test_what_is_there_is_not_run_again(runs: Runs, tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ class Cell:
         of: see `start`.
         needs: cells that must have passed.
         uses: cells whose files are looked at where they are there.
-        method: whether an RCAS section is at work, which some features may refuse (`refusals`).
     """
 
     name: str
@@ -33,7 +32,6 @@ class Cell:
     of: str = ""
     needs: tuple[str, ...] = ()
     uses: tuple[str, ...] = ()
-    method: bool = False
 
 
 def _pretrain(site: Site, cell: str) -> Callable[[], None]:
@@ -68,28 +66,27 @@ PRETRAIN = ("pre-train",)
 CELLS: tuple[Cell, ...] = (
     Cell("pre-train", judges.trained, _pretrain),
     Cell("pre-train on", judges.went_on, lambda site, cell: site.go_on(cell, "pre-train", site.old_data), needs=PRETRAIN),
-    Cell("fine_tune", judges.starts_from_the_checkpoint, _swap(method="fine_tune"), needs=PRETRAIN,
-         uses=("pre-train on",), method=True),
-    Cell("class_swap", judges.trained, _swap(method="class_swap"), needs=PRETRAIN, uses=("pre-train on",), method=True),
+    Cell("fine_tune", judges.starts_from_the_checkpoint, _swap(method="fine_tune"), needs=PRETRAIN, uses=("pre-train on",)),
+    Cell("class_swap", judges.trained, _swap(method="class_swap"), needs=PRETRAIN, uses=("pre-train on",)),
     Cell("class_swap stay", judges.others_stay, of="class_swap", needs=("class_swap",), uses=("fine_tune",)),
     Cell("class_swap on", judges.went_on, lambda site, cell: site.go_on(
         cell, "class_swap", site.data / "new", swap_section(method="class_swap")), needs=("class_swap",)),
     Cell("class_swap plain", judges.went_on, lambda site, cell: site.go_on(cell, "class_swap", site.data / "swapped"),
          needs=("class_swap",)),
-    Cell("rcas", judges.selected, _swap(preset="rcas", bn_batches=2), needs=PRETRAIN, uses=("pre-train on",), method=True),
-    Cell("bn_propagation", judges.trained, _propagate(bn=1), needs=PRETRAIN, uses=("pre-train on",), method=True),
+    Cell("rcas", judges.selected, _swap(preset="rcas", bn_batches=2), needs=PRETRAIN, uses=("pre-train on",)),
+    Cell("bn_propagation", judges.trained, _propagate(bn=1), needs=PRETRAIN, uses=("pre-train on",)),
     Cell("bn_propagation stay", judges.others_stay, of="bn_propagation", needs=("bn_propagation",), uses=("fine_tune",)),
     Cell("bn_propagation on", judges.went_on, lambda site, cell: site.go_on(
         cell, "bn_propagation", site.data / "new", propagation_section({"bn": 1})), needs=("bn_propagation",)),
     Cell("fold", judges.folded, _fold, needs=("bn_propagation",)),
     Cell("fold plain", judges.folded_trains_on, lambda site, cell: site.go_on(cell, "fold", site.data / "swapped"),
          needs=("fold",), uses=("bn_propagation on",)),
-    Cell("add", judges.trained, _add, needs=PRETRAIN, uses=("pre-train on",), method=True),
+    Cell("add", judges.trained, _add, needs=PRETRAIN, uses=("pre-train on",)),
     Cell("add stay", judges.all_stay, of="add", needs=("add",), uses=("fine_tune",)),
-    Cell("stage bn", judges.stage_bn_holds, _stage_bn, needs=PRETRAIN, uses=("pre-train on",), method=True),
+    Cell("stage bn", judges.stage_bn_holds, _stage_bn, needs=PRETRAIN, uses=("pre-train on",)),
 )  # fmt: skip
 
 
-def cell(name: str) -> Cell:
+def cell_of(name: str) -> Cell:
     """The cell of a name."""
-    return next(one for one in CELLS if one.name == name)
+    return next(cell for cell in CELLS if cell.name == name)

@@ -42,30 +42,32 @@ class Results:
         self._rows: dict[str, dict[str, Result]] = {}
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
-            self._rows = {name: {cell: Result(**one) for cell, one in row.items()} for name, row in content["configs"].items()}
+            self._rows = {
+                name: {cell: Result(**result) for cell, result in row.items()} for name, row in content["configs"].items()
+            }
 
     def row(self, config: str) -> Mapping[str, Result]:
         return self._rows.get(config, {})
 
     def put(self, config: str, cell: str, result: Result) -> None:
         self._rows.setdefault(config, {})[cell] = result
-        rows = {name: {key: asdict(one) for key, one in row.items()} for name, row in sorted(self._rows.items())}
+        rows = {name: {key: asdict(result) for key, result in row.items()} for name, row in sorted(self._rows.items())}
         write_json(self.path, {"configs": rows})
 
     def forget(self, config: str, outcomes: Iterable[str]) -> None:
         """Leave out a config's cells of these outcomes, so that they run again."""
-        self._rows[config] = {cell: one for cell, one in self.row(config).items() if one.outcome not in outcomes}
+        self._rows[config] = {cell: result for cell, result in self.row(config).items() if result.outcome not in outcomes}
 
     def counts(self) -> Counter[str]:
-        return Counter(one.outcome for row in self._rows.values() for one in row.values())
+        return Counter(result.outcome for row in self._rows.values() for result in row.values())
 
     def summary(self) -> str:
         """Configs, cells and outcomes in one line."""
-        found = self.counts()
-        cells = sum(count for outcome, count in found.items() if outcome != "not run")
+        counts = self.counts()
+        cells = sum(count for outcome, count in counts.items() if outcome != "not run")
         return (
-            f"{len(self._rows)} configs, {cells} cells: {found['passed']} passed, {found['refused']} refused rightly, "
-            f"{found['refused in error']} refused in error, {found['failed']} failed ({found['not run']} not run)"
+            f"{len(self._rows)} configs, {cells} cells: {counts['passed']} passed, {counts['refused']} refused rightly, "
+            f"{counts['refused in error']} refused in error, {counts['failed']} failed ({counts['not run']} not run)"
         )
 
     def write_table(self, path: Path) -> None:
@@ -75,7 +77,7 @@ class Results:
         lines += [f"| config | {' | '.join(names)} | core seconds |", "| --- |" + " --- |" * (len(names) + 1)]
         for config, row in sorted(self._rows.items()):
             marks = [MARKS[row[name].outcome] if name in row else "" for name in names]
-            lines.append(f"| {config} | {' | '.join(marks)} | {sum(one.cpu_seconds for one in row.values()):.0f} |")
+            lines.append(f"| {config} | {' | '.join(marks)} | {sum(result.cpu_seconds for result in row.values()):.0f} |")
         for title, outcomes in (("What went wrong", WRONG), ("What was refused", ("refused",))):
             lines += ["", f"## {title}", "", *self._reasons(outcomes)]
         with atomic_path(path) as temporary:
@@ -84,7 +86,7 @@ class Results:
     def _reasons(self, outcomes: Iterable[str]) -> list[str]:
         by_reason: dict[str, list[str]] = {}
         for config, row in sorted(self._rows.items()):
-            for cell, one in row.items():
-                if one.outcome in outcomes:
-                    by_reason.setdefault(f"{one.outcome}, {cell}: {one.why}", []).append(config)
+            for cell, result in row.items():
+                if result.outcome in outcomes:
+                    by_reason.setdefault(f"{result.outcome}, {cell}: {result.why}", []).append(config)
         return [f"- {reason} ({', '.join(configs)})" for reason, configs in sorted(by_reason.items())] or ["Nothing."]

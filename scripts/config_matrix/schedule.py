@@ -31,6 +31,7 @@ def run_all(
         keep: keep the runs of configs where nothing went wrong.
     """
     waiting, going = list(sites), dict[str, tuple[Lane, Child]]()
+    tqdm.monitor_interval = 0  # no thread of its own beside the forks
     bar = tqdm(total=len(sites) * len(names or CELLS), desc="cells", unit="cell", disable=None, smoothing=0.05)
 
     def advance(site: Site, way: Lane, ended: Ended | None) -> None:
@@ -38,9 +39,9 @@ def run_all(
             going[site.name] = (way, next(way) if ended is None else way.send(ended))
         except StopIteration:
             going.pop(site.name, None)
-            if not keep and not any(one.outcome in WRONG for one in results.row(site.name).values()):
+            if not keep and not any(result.outcome in WRONG for result in results.row(site.name).values()):
                 shutil.rmtree(site.root, ignore_errors=True)
-        bar.n = min(bar.total, sum(len(results.row(one.name)) for one in sites))
+        bar.n = min(bar.total, sum(len(results.row(each.name)) for each in sites))
         bar.set_postfix_str(", ".join(going))
 
     by_name = {site.name: site for site in sites}

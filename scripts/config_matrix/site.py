@@ -57,8 +57,8 @@ class Site:
 
     def checkpoint(self, cell: str) -> Path | None:
         """The only checkpoint folder of a cell, or None."""
-        found = sorted(self.folder(cell).glob("checkpoints/*"))
-        return found[0] if len(found) == 1 else None
+        folders = sorted(self.folder(cell).glob("checkpoints/*"))
+        return folders[0] if len(folders) == 1 else None
 
     def pretrained(self) -> Path:
         """The pre-trained checkpoint, of as many steps as it has come to."""
@@ -100,8 +100,8 @@ def swap_section(**keys: Any) -> dict[str, Any]:
 
 def propagation_section(stages: dict[str, int], *, add: bool = False) -> dict[str, Any]:
     """A section of bn_propagation: the slot's class swapped, or one added."""
-    given = {"method": "bn_propagation", "label_start": {"iterations": 4}, "stages": stages}
-    return {**given, "add": [ADDED]} if add else {**given, "swap": {SLOT: NEW}}
+    section = {"method": "bn_propagation", "label_start": {"iterations": 4}, "stages": stages}
+    return {**section, "add": [ADDED]} if add else {**section, "swap": {SLOT: NEW}}
 
 
 def step_of(folder: Path) -> int:

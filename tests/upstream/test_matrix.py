@@ -55,8 +55,8 @@ def grid(studiogan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
     )
     assert ended.returncode == 0, ended.stderr[-3000:]
-    found: dict[str, dict[str, dict[str, str]]] = json.loads((root / "matrix.json").read_text())["configs"]
-    return found
+    rows: dict[str, dict[str, dict[str, str]]] = json.loads((root / "matrix.json").read_text())["configs"]
+    return rows
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def grid(studiogan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_a_config_of_each_feature(config: str, grid: dict[str, dict[str, dict[str, str]]]) -> None:
     """What is asked for passes, or is refused where it must be; so does what it needs."""
     asked, refused = ASKED[config]
-    row = {cell: (one["outcome"], one["why"]) for cell, one in grid[config].items()}
-    wrong = {cell: one for cell, one in row.items() if one[0] != ("refused" if cell in refused else "passed")}
+    row = {cell: (result["outcome"], result["why"]) for cell, result in grid[config].items()}
+    wrong = {cell: result for cell, result in row.items() if result[0] != ("refused" if cell in refused else "passed")}
     assert not wrong
     assert set(asked) <= row.keys()
