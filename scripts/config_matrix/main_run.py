@@ -73,7 +73,8 @@ def _watch_the_start(probe: Path) -> None:
         evaluated = self.Gen if self.Gen_ema is None else self.Gen_ema
         networks = {"G": self.Gen, "D": self.Dis, "G_ema": self.Gen_ema}
         states = {name: network.state_dict() for name, network in networks.items() if network is not None}
-        content = {"states": states, "images": _images(evaluated, kwargs["cfgs"])}
+        conditional = kwargs["cfgs"].MODEL.g_cond_mtd != "W/O"
+        content = {"states": states, "images": _images(evaluated, kwargs["cfgs"]) if conditional else None}
         probe.parent.mkdir(parents=True, exist_ok=True)
         torch.save(content, probe)
 
