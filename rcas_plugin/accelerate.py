@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 by instructions of its own."""
+    """Whether the device multiplies in bfloat16 by instructions of its own; False on a CPU where torch (2.4, 2.5) cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
+    asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
+    return any(getattr(torch.cpu, name)() for name in asked if hasattr(torch.cpu, name))
 
 
 def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[object]:

@@ -183,7 +183,7 @@ class Observer:
         }  # fmt: skip
 
     def _keep_neighbours(self, judge: Judge, gan: Gan) -> dict[str, Any]:
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
             fakes, reals, found = judge.neighbours(gan, label, SHOWN)
@@ -191,7 +191,7 @@ class Observer:
             arrays[f"{label}.distance"] = found.distances[:SHOWN].numpy()
             authentic[str(label)] = found.authentic
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, allow_pickle=False, **arrays)
+            np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
         return {"authentic": authentic}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.fields import FieldInfo
@@ -226,12 +226,17 @@ def _walk(model: type[BaseModel], prefix: str, preset: Mapping[str, Any]) -> lis
     rows: list[tuple[str, str, str]] = []
     for name, field in model.model_fields.items():
         key = f"{prefix}.{name}"
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+        if _is_section(field.annotation):
             rows += _walk(field.annotation, key, preset.get(name, {}))
         else:
             default = preset.get(name, field.get_default(call_default_factory=True))
             rows.append((key, str(default), field.description or ""))
     return rows
+
+
+def _is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
 
 
 def _sentence(error: ValidationError) -> str:
@@ -253,18 +258,14 @@ def _depth(path: list[str]) -> int:
 
 
 def _sub_sections() -> set[str]:
-    return {
-        name
-        for name, field in RcasSettings.model_fields.items()
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
-    }
+    return {name for name, field in RcasSettings.model_fields.items() if _is_section(field.annotation)}
 
 
 def _field_at(path: list[str]) -> tuple[type[BaseModel], FieldInfo | None]:
     owner: type[BaseModel] = RcasSettings
     field = owner.model_fields.get(path[0])
     if field is not None and len(path) > 1 and path[0] in _sub_sections():
-        assert isinstance(field.annotation, type)
+        assert _is_section(field.annotation)
         owner = field.annotation
         field = owner.model_fields.get(path[1])
     return owner, field
@@ -287,7 +288,7 @@ def _allowed(field: FieldInfo) -> str:
 
 
 def _allowed_of_type(field: FieldInfo) -> str:
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+    if _is_section(field.annotation):
         return f"a section of keys: {', '.join(field.annotation.model_fields)}"
     plain = {bool: "true or false", str: "a text"}
     if field.annotation in plain:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy import integrate, stats
 
 #: Step (a whole number or not) -> value.
 Curve = Mapping[Any, float]
@@ -33,7 +33,7 @@ def steps_to_level(curve: Curve, level: float) -> float:
 def area_under(curve: Curve) -> float:
     """The area under a curve by trapezia, divided by its steps: the mean height."""
     steps = sorted(curve)
-    return float(np.trapezoid([curve[step] for step in steps], steps) / (steps[-1] - steps[0]))
+    return float(integrate.trapezoid([curve[step] for step in steps], steps) / (steps[-1] - steps[0]))
 
 
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float, float]:

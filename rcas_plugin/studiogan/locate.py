@@ -8,19 +8,20 @@ import sys
 from pathlib import Path
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.repository import ROOT, is_clone
 
 PINNED_COMMIT = "947b35e9835b67860fdce44d337f6d7fee7c8db3"
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = ROOT
 SUBMODULE = REPOSITORY / "third_party" / "PyTorch-StudioGAN"
 
 
 def candidates(given: str | Path | None = None) -> list[Path]:
-    """Where StudioGAN is looked for: what was given alone; else STUDIOGAN_ROOT alone; else the submodule, the working folder."""
+    """Where StudioGAN is looked for: at `given` alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
     if given is not None:
         return [Path(given)]
     if os.environ.get("STUDIOGAN_ROOT"):
         return [Path(os.environ["STUDIOGAN_ROOT"])]
-    return [SUBMODULE, Path.cwd()]
+    return [SUBMODULE, Path.cwd()] if is_clone() else [Path.cwd()]
 
 
 def find_studiogan(given: str | Path | None = None) -> Path:
@@ -33,10 +34,8 @@ def find_studiogan(given: str | Path | None = None) -> Path:
     for root in looked:
         if (root / "src" / "main.py").is_file() and (root / "src" / "loader.py").is_file():
             return root.resolve()
-    raise RcasError(
-        f"no StudioGAN in {' or '.join(map(str, looked))}; run: git submodule update --init --depth 1, "
-        "or give one with --studiogan PATH or STUDIOGAN_ROOT"
-    )
+    fetch = "run: git submodule update --init --depth 1, or " if is_clone() else ""
+    raise RcasError(f"no StudioGAN in {' or '.join(map(str, looked))}; {fetch}give one with --studiogan PATH or STUDIOGAN_ROOT")
 
 
 def commit_of(root: Path) -> str | None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.studiogan.locate import PINNED_COMMIT, REPOSITORY
+from rcas_plugin.repository import patch_file
+from rcas_plugin.studiogan.locate import PINNED_COMMIT
 
-PATCH = REPOSITORY / "patches" / "main.py.patch"
+PATCH = patch_file()
 #: Of upstream's src/main.py at the pinned commit.
 PINNED_SHA256 = "0dccb9ec4b0b8a63f63c157a767205d02016f8fd0efa6a36a7bbe8f7e8abcba8"
 
@@ -32,7 +33,7 @@ def added_lines(patch: bytes) -> dict[int, list[bytes]]:
         elif after is not None and line.startswith(b"+"):
             hunks[after].append(line[1:])
         elif after is not None:
-            raise RcasError("patches/main.py.patch is damaged: it may add lines only, with no context; restore it from git")
+            raise RcasError(f"{PATCH} is damaged: it may add lines only, with no context; restore it from git, or install again")
     return hunks
 
 
@@ -62,7 +63,7 @@ def unpatched(content: bytes, patch: bytes) -> bytes | None:
 
 def _read_patch() -> bytes:
     if not PATCH.is_file():
-        raise RcasError(f"there is no {PATCH}; install the plugin from a clone of its repository (pip install -e .)")
+        raise RcasError(f"there is no {PATCH}; install the plugin again (pip install --force-reinstall --no-deps)")
     return PATCH.read_bytes()
 
 

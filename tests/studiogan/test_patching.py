@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rcas_plugin import RcasError
+from rcas_plugin import RcasError, repository
 from rcas_plugin.studiogan import patching
 
 PATCH = b"--- a/x\n+++ b/x\n@@ -1,0 +2,2 @@\n+one\n+two\n@@ -3,0 +6 @@\n+three\n"
@@ -62,6 +62,6 @@ def test_a_patch_may_only_add() -> None:
 
 
 def test_the_patch_of_the_repository_adds_lines_alone() -> None:
-    hunks = patching.added_lines((patching.REPOSITORY / "patches" / "main.py.patch").read_bytes())
+    hunks = patching.added_lines(repository.patch_file().read_bytes())
     assert sorted(hunks) == [13, 29]
     assert all(lines for lines in hunks.values())

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from packaging.version import parse as parse_version
 from PIL import Image
 from torch.utils.data import DistributedSampler, TensorDataset
 
@@ -83,8 +84,9 @@ def test_a_picture_that_is_cut_short_leaves_the_old_one(
 
 def test_float_betas(upstream: Upstream) -> None:
     net = torch.nn.Linear(1, 1)
-    with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
-        torch.optim.Adam(net.parameters(), betas=(0, 0.99))
+    if parse_version(torch.__version__) >= parse_version("2.6"):  # torch before it takes whole numbers
+        with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
+            torch.optim.Adam(net.parameters(), betas=(0, 0.99))
     config = upstream("config")
     cfgs = config.Configurations.__new__(config.Configurations)
     cfgs.MODEL = SimpleNamespace(info_type="N/A", backbone="resnet")
@@ -99,8 +101,9 @@ def test_a_batch_of_images_goes_to_wandb_as_a_grid(upstream: Upstream) -> None:
     import wandb
 
     batch = torch.rand(16, 3, 8, 8) * 2 - 1
-    with pytest.raises(ValueError):  # noqa: PT011  (wandb's own words change)
-        wandb.Image(batch)
+    if parse_version(wandb.__version__) >= parse_version("0.31"):  # old ones make a grid of their own
+        with pytest.raises(ValueError):  # noqa: PT011  (wandb's own words change)
+            wandb.Image(batch)
     image = upstream("worker").wandb.Image(batch)
     assert (image.image.width, image.image.height) == (64, 16)
     assert upstream("worker").wandb.init is wandb.init
