@@ -116,12 +116,17 @@ def propagate(
     offset, rows = labels if labels is not None else (0, table.shape[dim])
     made = Propagation(rows, table.numel() // table.shape[dim], order, dim, offset)
     attach(network, name, table, made)
-    layer = network.get_submodule(name.rpartition(".")[0])
-    if norm is None:
-        refresh_norm(layer)
+    if norm is not None:
+        _hold_norm(network.get_submodule(name.rpartition(".")[0]), table, made, norm)
     else:
-        _hold_norm(layer, table, made, norm)
+        refresh_norm(network, name)
     return made
+
+
+def norm_on(network: nn.Module, name: str) -> SpectralNorm | None:
+    """The spectral norm on this very tensor, or None: a bias beside a weight under it has none."""
+    path, _, tensor = name.rpartition(".")
+    return spectral_norm_of(network.get_submodule(path)) if tensor == "weight_orig" else None
 
 
 @torch.no_grad()
@@ -136,8 +141,7 @@ def _hold_norm(layer: nn.Module, table: Tensor, made: Propagation, before: Spect
 
 def norm_in_state(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> SpectralNorm | None:
     """The spectral norm of a weight as a state dict has it, or None where the network has none on it."""
-    path = name.rpartition(".")[0]
-    norm = spectral_norm_of(network.get_submodule(path))
+    path, norm = name.rpartition(".")[0], norm_on(network, name)
     return None if norm is None else SpectralNorm(state[f"{path}.weight_u"], state[f"{path}.weight_v"], norm.dim)
 
 
@@ -146,15 +150,15 @@ def settle_norms(network: nn.Module) -> None:
     """Make spectral norm's vectors anew where no label of a propagated weight stays, after its new rows have their start."""
     for name, made in propagations(network).items():
         if len(made.new) == len(made.order):
-            refresh_norm(network.get_submodule(name.rpartition(".")[0]))
+            refresh_norm(network, name)
 
 
 @torch.no_grad()
-def refresh_norm(layer: nn.Module) -> None:
-    """Bring spectral norm's vectors up to date with the layer's weight, of the labels that it has now."""
-    norm = spectral_norm_of(layer)
+def refresh_norm(network: nn.Module, name: str) -> None:
+    """Bring the vectors of the spectral norm on a tensor, where there is one, up to date with the labels that it has now."""
+    norm = norm_on(network, name)
     if norm is not None:
-        norm.refresh(cast(Tensor, layer.weight_orig))
+        norm.refresh(cast(Tensor, network.get_submodule(name.rpartition(".")[0]).weight_orig))
 
 
 def propagations(network: nn.Module) -> dict[str, Propagation]:
@@ -196,8 +200,7 @@ def norm_limits(network: nn.Module, label: int) -> list[NormLimit]:
     """The limits of a label's rows and columns in the propagated weights that are under spectral norm."""
     limits = []
     for name, made in propagations(network).items():
-        layer = network.get_submodule(name.rpartition(".")[0])
-        norm = spectral_norm_of(layer)
+        layer, norm = network.get_submodule(name.rpartition(".")[0]), norm_on(network, name)
         if norm is not None:
             nearest = norm.limit(cast(Tensor, layer.weight_orig), made.dim, made.offset + label)
             limits.append(NormLimit(layer, made, label, nearest))

@@ -16,7 +16,7 @@ SUBMODULE = REPOSITORY / "third_party" / "PyTorch-StudioGAN"
 
 
 def candidates(given: str | Path | None = None) -> list[Path]:
-    """Where StudioGAN is looked for: at `given` alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
+    """Where StudioGAN is looked for: `given` alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
     if given is not None:
         return [Path(given)]
     if os.environ.get("STUDIOGAN_ROOT"):
