@@ -4,8 +4,6 @@ Plain RCAS: `synapse_importance`, `select_synapses`, `reinitialize`. The slot's 
 For a method of one's own: `Method`, `Context`, `Batch`.
 """
 
-from importlib.metadata import entry_points as _entry_points
-
 from rcas_plugin import hooks as _hooks  # noqa: F401  (registers what the plugin adds)
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
@@ -34,6 +32,3 @@ __all__ = [
     "select_synapses",
     "synapse_importance",
 ]
-
-for _point in _entry_points(group="rcas_plugin.methods"):  # third parties register theirs on import
-    _point.load()

@@ -13,19 +13,23 @@ from typing import Any, get_args
 import torch
 import yaml
 
+from rcas_plugin import third_parties
+from rcas_plugin.doctor import diagnose
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance import Estimator
-from rcas_plugin.registry import objectives, phases
+from rcas_plugin.labels import label_of, name_labels, reference_of
+from rcas_plugin.record import read_record
+from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import look_inside, write_look
 from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.settings import reference
-from rcas_plugin.studiogan.checkpoints import read_record
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
+from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
-from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, run_swap, shown
+from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,6 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command.set_defaults(run=run)
         if run is not config:
             _add_studiogan(command)
+        if run is doctor:
+            _add_doctor(command)
     args = parser.parse_args(arguments)
     try:
         return int(args.run(args))
@@ -63,6 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _add_studiogan(command: argparse.ArgumentParser) -> None:
     command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
                          help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
+
+
+def _add_doctor(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("--data", type=Path, default=None, metavar="DIR", help="look through a data set: sizes, depths, broken files, classes")
+    add(
+        "--ckpt",
+        type=Path,
+        default=None,
+        metavar="DIR",
+        help="with --data: the checkpoint; which label is which, and the command",
+    )
+    add("--cfg", type=Path, default=None, metavar="FILE", help="with --data: the config that trained it, where none is recorded")
 
 
 def config(args: argparse.Namespace) -> int:
@@ -94,7 +113,7 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("--labels", nargs="+", required=True, metavar="LABEL", help="asked about: indices, or recorded names")
     command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
     command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
-    command.add_argument("--objective", choices=sorted(objectives), default="adv_output", help="what is differentiated")
+    command.add_argument("--objective", default="adv_output", help="what is differentiated (default: adv_output, D's logit)")
     command.add_argument("--top", type=float, default=0.1, help="part of a layer that counts as a label's top set (default: 0.1)")
     command.add_argument("--seed", type=int, default=0)
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
@@ -109,12 +128,14 @@ def _add_swap(commands: Any) -> None:
     add = command.add_argument
     add("--ckpt", type=Path, required=True, metavar="DIR", help="the pre-trained checkpoint's folder; it is only read")
     add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, the new class beside the others")
-    add("--slot", required=True, metavar="CLASS", help="the class that is given up: its name, or its label")
-    add("--new", required=True, metavar="CLASS", help="the new class: its folder's name, or its index")
+    add("--slot", required=True, metavar="CLASS", help="the class that is given up: its name, or else its label")
+    add("--new", required=True, metavar="CLASS", help="the new class: its folder's name, or else its index")
+    add("--labels", nargs="+", default=None, metavar="NAME",
+        help="the class folder of each label at pre-training, in order, where no run recorded it")  # fmt: skip
     add("--new-data", type=Path, default=None, metavar="DIR", help="its images, where they are not in --data")
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
-        help="where it goes (default: outputs/swap); the same one again goes on with an interrupted swap")  # fmt: skip
-    add("--method", choices=sorted(phases), default="class_swap")
+        help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
+    add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
     add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
@@ -127,7 +148,7 @@ def swap(args: argparse.Namespace) -> int:
     """Plan a swap, and run it; main.py's exit code."""
     plan = plan_swap(
         find_studiogan(args.studiogan), args.ckpt, args.data, args.slot, args.new, args.out, cfg=args.cfg, method=args.method,
-        steps=args.steps, new_data=args.new_data, accelerate=args.accelerate,
+        steps=args.steps, new_data=args.new_data, labels=args.labels, accelerate=args.accelerate,
     )  # fmt: skip
     if args.dry_run:
         print(shown(plan))
@@ -137,8 +158,9 @@ def swap(args: argparse.Namespace) -> int:
     if plan.done:
         print("rcas: that swap is done; another --out, or more --steps, to go further")
         return 0
+    check_swap_images(args.data, plan.config.get("DATA") or {}, args.slot, args.new, args.new_data)
     code = run_swap(plan)
-    run = interrupted_run(args.out, args.ckpt)
+    run = plan.run
     if code == 0 and run is not None:
         print(f"rcas: done: {run}\nrcas: it loads in any StudioGAN with the config that trained the first one (-ckpt)")
         if (run / REPORT / PAGE).is_file():
@@ -191,9 +213,11 @@ def importance(args: argparse.Namespace) -> int:
         raise RcasError(f"-cfg: there is no file {args.cfg}; give the config that trained the checkpoint")
     if not 0 < args.top <= 1:
         raise RcasError(f"--top is {args.top}; allowed: over 0, to 1")
+    if args.objective not in objectives:
+        raise RcasError(f"--objective: {args.objective!r} is unknown; allowed: {objectives.names()}")
     num_classes = _num_classes(args.cfg)
-    recorded = read_record(args.ckpt).get("labels") or []
-    names = list(recorded) if len(recorded) == num_classes else [str(label) for label in range(num_classes)]
+    indices = [str(label) for label in range(num_classes)]
+    names, _ = name_labels(num_classes, indices, recorded=read_record(args.ckpt).labels)
     targets = [_label(given, names) for given in args.labels]
     if len(set(targets)) == num_classes:
         raise RcasError("--labels names every label; leave at least one that remains")
@@ -225,15 +249,20 @@ def _num_classes(cfg: Path) -> int:
 
 
 def _label(given: str, names: Sequence[str]) -> int:
-    if given in names:
-        return names.index(given)
-    if given.isdigit() and int(given) < len(names):
-        return int(given)
+    label = label_of(reference_of(given, names), names)
+    if label is not None:
+        return label
     raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 
 def doctor(args: argparse.Namespace) -> int:
     """Print what was found and what to do; 0 where a swap can run."""
+    if args.data is not None:
+        found = diagnose(args.data, args.ckpt, args.cfg)
+        print(found.text)
+        return 2 if found.refused else 0
+    if args.ckpt is not None or args.cfg is not None:
+        raise RcasError("--data is missing; give the folder of the data set that the checkpoint is looked at with")
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")
     print(f"torch         {torch.__version__}")
     print(f"device        {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU (no GPU found)'}")
@@ -249,9 +278,13 @@ def doctor(args: argparse.Namespace) -> int:
     pinned = is_pinned((root / "src" / "main.py").read_bytes())
     patch = "installed" if is_installed(root) else "not installed" if pinned else "not for this main.py"
     print(f"patch         {patch}")
+    for party in third_parties.load():
+        print(f"methods       {party.name} of {party.package}: {f'BROKEN: {party.error}' if party.error else 'there'}")
     # the seams are looked at in a process of their own: activation changes torch for good on a machine without a GPU
     looked = subprocess.run([sys.executable, "-m", "rcas_plugin.studiogan.inspect", str(root / "src")], check=False)
     print()
+    for sentence in third_parties.broken_sentences():
+        print(f"To do: {sentence}")
     if patch != "installed":
         main_py = root / "src" / "main.py"
         print("To do: rcas install" if pinned else f"Run it unpatched: python -m rcas_plugin.studiogan {main_py} --plugin rcas …")

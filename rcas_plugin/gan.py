@@ -63,9 +63,73 @@ def generate(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
     return cast(Tensor, generator(z, labels, eval=True))
 
 
+#: Layers that take statistics over groups of images, by type: the attribute that holds the size of a group.
+_GROUP_SIZES: dict[type[nn.Module], str] = {}
+
+
+def register_minibatch_layer(module_type: type[nn.Module], group_size: str) -> None:
+    """Tell that a layer type of D takes statistics over groups of images.
+
+    It takes any number of images up to a group, and whole groups of more.
+
+    Args:
+        module_type: of the layer.
+        group_size: its attribute with the size of a group; None there means all images at once.
+    """
+    _GROUP_SIZES[module_type] = group_size
+
+
+def part_sizes(discriminator: nn.Module, count: int) -> list[int]:
+    """How many images D takes at a time, so that `count` are seen in the end: one part, but for minibatch statistics."""
+    groups = {
+        getattr(module, name)
+        for module in discriminator.modules()
+        for module_type, name in _GROUP_SIZES.items()
+        if isinstance(module, module_type)
+    } - {None}
+    sizes: list[int] = []
+    rest = count
+    while rest:
+        sizes.append(next(size for size in range(rest, 0, -1) if all(size % min(group, size) == 0 for group in groups)))
+        rest -= sizes[-1]
+    return sizes
+
+
 def discriminate(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mapping[str, Any]:
-    """D's dictionary of outputs for images and integer labels."""
-    return cast("Mapping[str, Any]", discriminator(images, labels, eval=True))
+    """D's dictionary of outputs for images (n, channels, height, width) and integer labels (n,).
+
+    Any number of images: they go through in `part_sizes`, and each tensor has n rows.
+    """
+    sizes = part_sizes(discriminator, len(images))
+    parts = [_outputs(discriminator, *part) for part in zip(images.split(sizes), labels.split(sizes), strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    return {
+        key: torch.cat([part[key] for part in parts]) if isinstance(value, Tensor) else value for key, value in parts[0].items()
+    }
+
+
+def _outputs(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mapping[str, Any]:
+    """Of one pass. A single image goes through twice: upstream squeezes its logits, and a batch of one loses its dimension."""
+    if len(images) > 1:
+        return cast("Mapping[str, Any]", discriminator(images, labels, eval=True))
+    outputs = discriminator(torch.cat([images, images]), torch.cat([labels, labels]), eval=True)
+    return {key: value[:1] if isinstance(value, Tensor) and value.dim() else value for key, value in outputs.items()}
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Inside the block torch draws on the CPU and on `device` from `seed`; after it, its streams go on as if it had not been.
+
+    StyleGAN2 draws noise in each pass: two passes see the same noise where both start from the same seed.
+    """
+    gpus = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            with torch.cuda.device(gpu):
+                torch.cuda.manual_seed(seed)
+        yield
 
 
 @contextmanager
@@ -86,10 +150,10 @@ def frozen_eval(*models: nn.Module) -> Iterator[None]:
 
 @torch.no_grad()
 def sample_images(generator: nn.Module, labels: Tensor, latents: Latents, *, seed: int = 0, batch_size: int = 256) -> Tensor:
-    """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents for any generator."""
+    """Images on the CPU, one for each of `labels` (n,); the same seed gives the same latents and noise for any generator."""
     device = device_of(generator)
     z = latents(len(labels), torch.Generator().manual_seed(seed))
-    with frozen_eval(generator):
+    with frozen_eval(generator), seeded(seed, device):
         parts = [
             generate(generator, z_part.to(device), y_part.to(device)).float().cpu()
             for z_part, y_part in zip(z.split(batch_size), labels.split(batch_size), strict=True)

@@ -1,7 +1,7 @@
 """What this plugin adds to StudioGAN, by name. Start reading here.
 
 A package of one's own does the same: it imports `rcas_plugin.registry`, registers a `Method` under a name, and offers a
-function that imports it as an entry point of the group `rcas_plugin.methods`; `RCAS.method: that_name` then runs it.
+module that does so as an entry point of the group `rcas_plugin.methods`; `RCAS.method: that_name` then loads and runs it.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import channels_last_inside
 from rcas_plugin.errors import RcasError
-from rcas_plugin.gan import Latents, device_of, frozen_eval, gaussian_latents
+from rcas_plugin.gan import Latents, device_of, frozen_eval, gaussian_latents, seeded
 from rcas_plugin.objectives import Objective
 from rcas_plugin.per_sample import Score, batch_gradients, gradients_one_by_one, has_identity, per_sample_gradients
 from rcas_plugin.registry import objectives
@@ -139,6 +139,7 @@ def synapse_importance(
 
     with (
         frozen_eval(generator, discriminator),
+        seeded(seed + rank, sums.device),
         channels_last_inside(generator, discriminator),
         tqdm(total=num_samples, desc="synapse importance", unit="image", delay=2, disable=None if progress else True) as bar,
     ):

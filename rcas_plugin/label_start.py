@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import autocast
-from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate
+from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
 from rcas_plugin.importance import GENERATOR
 from rcas_plugin.label_bound import LabelBound, find_label_bound
-from rcas_plugin.synapses import find_synapses, spectral_norm_of
+from rcas_plugin.synapses import find_synapses
 
 
 @torch.no_grad()
@@ -26,11 +26,10 @@ def start_at_mean(gan: Gan, num_classes: int, slots: Sequence[int], remaining: S
     """Set the slots' own rows and columns, in G and D, to the mean of the remaining labels'."""
     for bound in find_label_bound(gan, num_classes):
         mean = torch.stack([bound.of(label) for label in remaining]).mean(0)
-        copies = _copies(gan, bound)
-        for copy in copies:
+        for copy in _copies(gan, bound):
+            copy.hold_norm(slots)
             for slot in slots:
                 copy.of(slot).copy_(mean)
-        _refresh(copies)
 
 
 #: Updates of the slot's columns where nothing else is asked for.
@@ -54,7 +53,7 @@ def match_features(
 
     For each convolution of D, and for its last features, the loss is the squared error of the mean map over images and of the
     standard deviation of the maps' spatial means, each relative to the real images' own. D and the rest of G are frozen, in
-    evaluation mode.
+    evaluation mode. Under spectral norm in G the columns stay within the norm (`SpectralNorm.limit`).
 
     Args:
         gan: edited in place, G's moving average as well.
@@ -75,20 +74,28 @@ def match_features(
     if not bound:
         return []
 
+    for one in bound:
+        for copy in _copies(gan, one):
+            copy.hold_norm([slot])
+
+    limits = [one.limit(slot) for one in bound]
+
     def only_the_slot() -> None:
         for one in bound:
             _keep_only(one, slot)
 
+    def within_the_norm() -> None:
+        for one, nearest in zip(bound, limits, strict=True):
+            one.of(slot).copy_(nearest(one.of(slot)))
+
     losses = fit_features(
-        gan, slot, real, [one.weight for one in bound], only_the_slot,
+        gan, slot, real, [one.weight for one in bound], only_the_slot, within_the_norm,
         iterations=iterations, batch_size=batch_size, lr=lr, seed=seed, accelerated=accelerated, progress=progress,
     )  # fmt: skip
     with torch.no_grad():
         for one in bound:
-            copies = _copies(gan, one)
-            for copy in copies:
+            for copy in _copies(gan, one):
                 copy.of(slot).copy_(one.of(slot))
-            _refresh(copies)
     return losses
 
 
@@ -98,6 +105,7 @@ def fit_features(
     real: Tensor,
     parameters: Sequence[nn.Parameter],
     after_backward: Callable[[], None],
+    after_update: Callable[[], None],
     *,
     iterations: int,
     batch_size: int,
@@ -111,13 +119,14 @@ def fit_features(
     Args:
         parameters: of G; fitted in place, and left without a gradient.
         after_backward: called between the gradients and the update, to drop those that are not wanted.
+        after_update: called without gradients after each update, to keep the parameters within limits.
 
     Returns:
         The loss before each update.
     """
     device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
     losses = []
-    with frozen_eval(gan.generator, gan.discriminator), _features(gan.discriminator) as features:
+    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
         with torch.no_grad(), autocast(device, accelerated):
             wanted = _moments(features, gan, real.to(device), label, batch_size)
         for parameter in parameters:
@@ -129,13 +138,14 @@ def fit_features(
             z = gan.latents(batch_size, source).to(device)
             labels = torch.full((batch_size,), label, device=device)
             with autocast(device, accelerated), torch.enable_grad():
-                features.clear()
-                _record(features, gan, generate(gan.generator, z, labels), labels)
-                loss = _distance(_summary(features), wanted)
+                maps = _look(features, gan, generate(gan.generator, z, labels), labels)
+                loss = _distance(_summary(maps), wanted)
             optimizer.zero_grad()
             loss.backward()
             after_backward()
             optimizer.step()
+            with torch.no_grad():
+                after_update()
             losses.append(float(loss.detach()))
     for parameter in parameters:
         parameter.grad = None
@@ -146,17 +156,8 @@ def _keep_only(bound: LabelBound, slot: int) -> None:
     """Drop the gradient of other labels: under spectral norm every column has one, through the norm."""
     gradient = bound.weight.grad
     assert gradient is not None
-    own = gradient.select(bound.dim, slot).clone()
-    gradient.zero_().select(bound.dim, slot).copy_(own)
-
-
-@torch.no_grad()
-def _refresh(edited: Sequence[LabelBound]) -> None:
-    """Bring spectral norm's vectors up to date where an edited weight is under it."""
-    for bound in edited:
-        norm = spectral_norm_of(bound.module)
-        if norm is not None:
-            norm.refresh(bound.weight)
+    kept = bound.of(slot, gradient).clone()
+    bound.of(slot, gradient.zero_()).copy_(kept)
 
 
 def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
@@ -186,10 +187,17 @@ def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
             handle.remove()
 
 
-def _record(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> None:
-    outputs = discriminate(gan.discriminator, images, labels)
-    if outputs.get("h") is not None:  # D's last features, of all blocks together
-        features.append(outputs["h"][..., None])
+def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
+    """D's features of the images, (n, channels, …) of each layer, however many passes they take."""
+    passes = []
+    sizes = part_sizes(gan.discriminator, len(images))
+    for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
+        features.clear()
+        outputs = discriminate(gan.discriminator, part, own_labels)
+        if outputs.get("h") is not None:  # D's last features, of all blocks together
+            features.append(outputs["h"][..., None])
+        passes.append([layer[: len(part)] for layer in features])
+    return [torch.cat(layers) for layers in zip(*passes, strict=True)] if len(passes) > 1 else passes[0]
 
 
 def _summary(features: Sequence[Tensor]) -> list[Tensor]:
@@ -206,9 +214,8 @@ def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_
     sums: list[Tensor] = []
     spatial: list[list[Tensor]] = []
     for part in images.split(batch_size):
-        features.clear()
-        _record(features, gan, part, torch.full((len(part),), slot, device=part.device))
-        maps = [values.float() for values in features]
+        labels = torch.full((len(part),), slot, device=part.device)
+        maps = [values.float() for values in _look(features, gan, part, labels)]
         totals = [values.sum(0) for values in maps]
         sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
         spatial.append([values.flatten(2).mean(2) for values in maps])

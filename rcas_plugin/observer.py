@@ -5,7 +5,6 @@ Everything goes to the run's own folder, each file whole, at each save step; `rc
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,7 +21,9 @@ from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.labels import LabelPlan, SwapDataset
 from rcas_plugin.metrics.judge import Judge, real_data
+from rcas_plugin.metrics.schema import Metrics, as_json
 from rcas_plugin.metrics.swap import in_words
+from rcas_plugin.record import read_checked
 from rcas_plugin.report.machine import describe_run
 from rcas_plugin.settings import RcasSettings
 from rcas_plugin.snapshots import images_of, pixels_of, save_snapshot
@@ -57,11 +58,19 @@ class Observer:
         self.folder, self.plan, self.settings, self.judge, self.about, self.log = folder, plan, settings, judge, about, log
         self._board = _board(folder / "tensorboard") if settings.tensorboard else None
         self._parameters: Parameters | None = None
-        self._content = read_metrics(folder)
+        self._content = self._earlier_metrics()
         self._looking = 0.0
         steps = self._content.get("steps", {})
         self._earlier = max((moment["elapsed_s"] for moment in steps.values()), default=0.0)  # of a run that goes on
         self._started = time.monotonic()
+
+    def _earlier_metrics(self) -> dict[str, Any]:
+        """Of a run that goes on; a file that nobody can read keeps it from nothing."""
+        try:
+            return read_metrics(self.folder)
+        except RcasError as error:
+            self.log(f"{error}; the metrics begin anew")
+            return {}
 
     @classmethod
     def of(
@@ -174,7 +183,7 @@ class Observer:
         }  # fmt: skip
 
     def _keep_neighbours(self, judge: Judge, gan: Gan) -> dict[str, Any]:
-        arrays: dict[str, np.ndarray] = {}
+        arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
             fakes, reals, found = judge.neighbours(gan, label, SHOWN)
@@ -195,12 +204,13 @@ def _board(folder: Path) -> Any:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What a run's `swap_metrics.json` says; empty where there is none, or none that can be read."""
-    try:
-        content = json.loads((folder / METRICS).read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        return {}
-    return content if isinstance(content, dict) and isinstance(content.get("steps"), dict) else {}
+    """What a run's `swap_metrics.json` says; empty where there is none.
+
+    Raises:
+        RcasError: the file is damaged, or none of the plugin's.
+    """
+    content = read_checked(folder / METRICS, Metrics, "delete it, or take another run")
+    return {} if content is None else as_json(content)
 
 
 def scalars(found: dict[str, Any]) -> dict[str, float]:
@@ -223,7 +233,7 @@ def load_neighbours(folder: Path) -> dict[int, tuple[Tensor, Tensor, list[float]
     """Slot -> generated images, the nearest real image of each (n, channels, h, w), in [-1, 1], and their distances."""
     if not (folder / NEIGHBOURS).is_file():
         return {}
-    with np.load(folder / NEIGHBOURS) as content:
+    with np.load(folder / NEIGHBOURS, allow_pickle=False) as content:
         found = {}
         for label in sorted({int(name.partition(".")[0]) for name in content.files}):
             generated, real = (images_of(content[f"{label}.{which}"]) for which in ("generated", "real"))

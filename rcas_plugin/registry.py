@@ -1,6 +1,7 @@
 """Tables of names: how the plugin and third parties add something to a class-swap run.
 
-A name is taken once; asking for a name that is not there lists the names that are.
+A name is taken once; asking for a name that is not there lists the names that are. Packages of third parties are loaded when a
+name is asked for that the plugin itself does not register, or when names are listed.
 """
 
 from __future__ import annotations
@@ -8,16 +9,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Generic, TypeVar
 
+from rcas_plugin import third_parties
 from rcas_plugin.errors import RcasError
 
 T = TypeVar("T")
 
 
 class Table(Mapping[str, T], Generic[T]):
-    """A read-only mapping from names to entries that grows by `register` alone."""
+    """A read-only mapping from names to entries that grows by `register` alone.
 
-    def __init__(self, kind: str) -> None:
+    Args:
+        kind: what an entry is called in sentences.
+        load: brings in the entries of third parties, once; nothing by default.
+    """
+
+    def __init__(self, kind: str, load: Callable[[], object] = lambda: None) -> None:
         self.kind = kind
+        self._load = load
         self._entries: dict[str, T] = {}
 
     def register(self, name: str) -> Callable[[T], T]:
@@ -32,28 +40,35 @@ class Table(Mapping[str, T], Generic[T]):
         return enter
 
     def __getitem__(self, name: str) -> T:
-        try:
-            return self._entries[name]
-        except KeyError:
-            raise RcasError(f"there is no {self.kind} {name!r}; there are: {', '.join(sorted(self))}") from None
+        if name not in self:
+            raise RcasError(f"there is no {self.kind} {name!r}; there are: {self.names()}")
+        return self._entries[name]
 
     def __contains__(self, name: object) -> bool:
+        if name not in self._entries:
+            self._load()
         return name in self._entries
 
     def __iter__(self) -> Iterator[str]:
+        self._load()
         return iter(self._entries)
 
     def __len__(self) -> int:
+        self._load()
         return len(self._entries)
+
+    def names(self) -> str:
+        """The names that there are, sorted, for a sentence; and the packages that could not add theirs."""
+        return "; ".join([", ".join(sorted(self)), *third_parties.broken_sentences()])
 
 
 #: `RCAS.method`: what happens to a loaded GAN before and during fine-tuning. Entries are `methods.base.Method` classes.
-phases: Table[Any] = Table("phase")
+phases: Table[Any] = Table("phase", third_parties.load)
 #: Terms added to the generator's or the discriminator's loss, asked for by a method.
-losses: Table[Any] = Table("loss")
+losses: Table[Any] = Table("loss", third_parties.load)
 #: Functions that a method calls at a moment of its own, such as `synapse_importance` before the selection.
-callbacks: Table[Any] = Table("callback")
+callbacks: Table[Any] = Table("callback", third_parties.load)
 #: Parametrizations of upstream's weights; each is rebuilt from a checkpoint by its class method `rebuild` (see `fold`).
-adapters: Table[Any] = Table("adapter")
+adapters: Table[Any] = Table("adapter", third_parties.load)
 #: What importance differentiates: (D's outputs, labels (n,)) -> (n,).
-objectives: Table[Any] = Table("objective")
+objectives: Table[Any] = Table("objective", third_parties.load)

@@ -6,6 +6,7 @@ import copy
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -14,7 +15,7 @@ from rcas_plugin.accelerate import autocast
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.fold import fold_network
-from rcas_plugin.gan import Gan, generate
+from rcas_plugin.gan import Gan, generate, seeded
 from rcas_plugin.labels import LabelPlan
 
 #: The pre-trained generator, kept beside the run's checkpoints for a run that goes on.
@@ -44,7 +45,9 @@ class RetainLoss:
         self.weight = weight
         self.remaining = torch.tensor(sorted(plan.remaining))
         self.latents = gan.latents
-        self.source = torch.Generator().manual_seed(seed)
+        rank = dist.get_rank() if dist.is_initialized() else 0  # each process draws latents of its own
+        self.source = torch.Generator().manual_seed(seed + rank)
+        self.noise = torch.Generator().manual_seed(seed + rank)
 
     def __call__(self, gan: Gan, fake_labels: Tensor) -> Tensor | None:
         """The term for a batch of fakes of these labels (n,); None where none of them remains."""
@@ -53,9 +56,12 @@ class RetainLoss:
         if len(labels) == 0:
             return None
         z = self.latents(len(labels), self.source).to(device)
-        with torch.no_grad(), autocast(device, self.accelerated):
+        noise = int(torch.randint(2**62, (), generator=self.noise))  # another one a step, but the same for both
+        with torch.no_grad(), autocast(device, self.accelerated), seeded(noise, device):
             wanted = generate(self.before, z, labels).float()
-        return self.weight * (generate(gan.generator, z, labels) - wanted).abs().mean()
+        with seeded(noise, device):
+            images = generate(gan.generator, z, labels)
+        return self.weight * (images - wanted).abs().mean()
 
     def save(self, folder: Path) -> None:
         """Write `G_0` into the run's folder."""

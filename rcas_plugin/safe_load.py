@@ -7,7 +7,9 @@ here both are the same from torch 2.4 on.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from os import PathLike
 from typing import Any
 
@@ -26,7 +28,8 @@ def load(path: str | PathLike[str]) -> Any:
         Exception: it is damaged, or holds anything else than tensors, plain values and numpy's numbers. torch raises many types.
     """
     allow_numpy_scalars()
-    return torch.load(path, map_location="cpu", weights_only=True)
+    with _no_scripts():
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def force_safe_loads() -> None:
@@ -41,10 +44,27 @@ def force_safe_loads() -> None:
 
     @functools.wraps(original)
     def safe(*args: Any, **options: Any) -> Any:
-        return original(*args, **{**options, "weights_only": True})
+        with _no_scripts():
+            return original(*args, **{**options, "weights_only": True})
 
     safe.is_safe = True  # type: ignore[attr-defined]
     torch.load = safe
+
+
+@contextmanager
+def _no_scripts() -> Iterator[None]:
+    """Inside, TorchScript is refused: torch before 2.6 hands an archive of it on to `torch.jit.load`, which runs its code."""
+
+    def refuse(*args: Any, **options: Any) -> Any:
+        raise pickle.UnpicklingError("the file is a TorchScript archive, which holds code")
+
+    jit: Any = torch.jit
+    original = jit.load
+    jit.load = refuse
+    try:
+        yield
+    finally:
+        jit.load = original
 
 
 def allow_numpy_scalars() -> None:

@@ -198,14 +198,13 @@ def parse_settings(section: Mapping[str, Any]) -> RcasSettings:
     if settings.classes is not None and len({*settings.classes}) < len(settings.classes):
         raise RcasError("RCAS.classes: a class is named twice; name each once")
     if settings.method not in phases:
-        raise RcasError(f"RCAS.method: {settings.method!r} is unknown; allowed: {', '.join(sorted(phases))}")
+        raise RcasError(f"RCAS.method: {settings.method!r} is unknown; allowed: {phases.names()}")
     if not phases[settings.method].changes_labels and (settings.add or settings.classes is not None):
         key = "add" if settings.add else "classes"
         able = ", ".join(sorted(name for name in phases if phases[name].changes_labels))
         raise RcasError(f"RCAS.{key}: not with method {settings.method}, which re-uses label slots; allowed with: {able}")
     if settings.importance.objective not in objectives:
-        allowed = ", ".join(sorted(objectives))
-        raise RcasError(f"RCAS.importance.objective: {settings.importance.objective!r} is unknown; allowed: {allowed}")
+        raise RcasError(f"RCAS.importance.objective: {settings.importance.objective!r} is unknown; allowed: {objectives.names()}")
     if settings.new_data is not None and not Path(settings.new_data).is_dir():
         raise RcasError(f"RCAS.new_data: there is no folder {settings.new_data}; give the folder of the new class's images")
     if settings.reinit == "damp" and settings.selection.against != "damping":

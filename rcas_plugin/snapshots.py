@@ -42,7 +42,7 @@ def images_of(pixels: np.ndarray) -> Tensor:
 
 def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
     """Images (n, channels, h, w) in [-1, 1] and labels (n,) of a moment."""
-    with np.load(folder / FOLDER / f"{moment}.npz") as content:
+    with np.load(folder / FOLDER / f"{moment}.npz", allow_pickle=False) as content:
         return images_of(content["images"]), torch.from_numpy(content["labels"])
 
 

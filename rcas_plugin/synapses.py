@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import cast
 
@@ -60,7 +62,12 @@ class SpectralNorm:
         return weight.movedim(self.dim, 0).flatten(1)
 
     def sigma(self, weight: Tensor) -> Tensor:
-        return torch.dot(self.u, self.matrix(weight) @ self.v)
+        """The norm that the layer divides by in evaluation mode, to the bit: torch's own expression."""
+        return torch.dot(self.u, torch.mv(self.matrix(weight), self.v))
+
+    def along(self, dim: int) -> Tensor:
+        """The vector, u or v, with an entry for each row (`dim` 0) or column (1) of a weight of two dimensions."""
+        return self.u if dim == self.dim else self.v
 
     def outer(self, weight: Tensor) -> Tensor:
         """`u v^T`, in the weight's shape: the derivative of sigma with respect to the weight."""
@@ -81,6 +88,81 @@ class SpectralNorm:
         for _ in range(iterations):
             self.u.copy_(nn.functional.normalize(matrix @ self.v, dim=0))
             self.v.copy_(nn.functional.normalize(matrix.T @ self.u, dim=0))
+
+    @torch.no_grad()
+    def hold(self, weight: Tensor, sigma: Tensor, dim: int, free: Collection[int]) -> None:
+        """Change u and v, in place, so that the norm is `sigma` to the bit whatever the weight's free rows or columns become.
+
+        The vector along `dim` gets a zero for each free row or column, and the others of its entries make up for that. In
+        evaluation mode every other row or column of the layer's weight then stays as it was to the bit. Training computes both
+        vectors anew from the weight by its first power iterations, so it starts from the weight's own norm as ever.
+
+        Args:
+            weight: of two dimensions; what is not free has its final values.
+            sigma: the norm to keep, of no dimension.
+            dim: 0 where rows are free, 1 where columns are.
+            free: their indices.
+        """
+        vector = self.along(dim)
+        index = torch.tensor(sorted(free), dtype=torch.long, device=weight.device)
+        staying = weight.index_fill(dim, index, 0)
+        if not staying.any():  # no other row or column has anything to keep
+            self.refresh(weight)
+            return
+        for renewed in (False, True):  # anew where what stays had no part in the norm, or one that rounding swallows
+            if renewed:
+                self.refresh(staying)
+            vector.index_fill_(0, index, 0)
+            if self._scale(staying, sigma, dim):
+                return
+        warnings.warn("spectral norm could not be held to the last bit; the other labels' images differ in it", stacklevel=2)
+
+    def _scale(self, weight: Tensor, sigma: Tensor, dim: int) -> bool:
+        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; whether that was possible."""
+        vector, other = self.along(dim), self.along(1 - dim)
+        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
+        for attempt in range(1024):  # each rounds otherwise; a handful is enough
+            coarse, fine = divmod(attempt, 32)
+            other.copy_(turned * (1 + coarse * 2.0**-25))
+            vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
+            if torch.equal(self.sigma(weight), sigma):
+                return True
+        return False
+
+    @torch.no_grad()
+    def limit(self, weight: Tensor, dim: int, index: int) -> Callable[[Tensor], Tensor]:
+        """A function from a row or column to the nearest with which the weight's largest singular value is hardly over the norm.
+
+        Training divides by the largest singular value, whatever was held before it: a row or column far over the norm would
+        shrink every other one's effect with the first steps.
+
+        Args:
+            weight: of two dimensions; everything but the row or column has its final values.
+            dim: 0 for a row, 1 for a column.
+            index: of the row or column, whose present value does not count.
+        """
+        others = weight.index_fill(dim, torch.tensor([index], device=weight.device), 0).movedim(dim, 1).double()
+        directions, sizes, _ = torch.linalg.svd(others, full_matrices=False)
+        limit = 1.02 * torch.maximum(self.sigma(weight).abs().double(), sizes.max())
+        # [others, x] has no singular value over the limit where x^T (limit^2 - others others^T)^-1 x <= 1: an ellipsoid
+        axes = torch.cat([limit.square() - sizes.square(), limit.square()[None]])
+
+        def nearest(vector: Tensor) -> Tensor:
+            along = directions.T @ vector.double()
+            rest = vector.double() - directions @ along
+            parts = torch.cat([along, rest.norm()[None]])
+            low, high = 0.0, float(axes.max() * (1 + parts.norm() / axes.sqrt().min()))
+            if (parts.square() / axes).sum() <= 1:
+                return vector
+            for _ in range(40):
+                middle = (low + high) / 2
+                outside = bool(((parts / (axes + middle)).square() * axes).sum() > 1)
+                low, high = (middle, high) if outside else (low, middle)
+            shrink = axes / (axes + high)
+            shrunk: Tensor = directions @ (along * shrink[:-1]) + rest * shrink[-1]
+            return shrunk.to(vector.dtype)
+
+        return nearest if limit > 0 else lambda vector: vector
 
 
 def spectral_norm_of(module: nn.Module) -> SpectralNorm | None:

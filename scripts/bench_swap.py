@@ -98,7 +98,7 @@ class Data:
 def load_data(name: str, path: Path) -> Data:
     """MNIST from its npz file, resized to 32x32; the CIFAR-10 subset from its zip file."""
     if name == "mnist":
-        with np.load(path) as file:
+        with np.load(path, allow_pickle=False) as file:
             parts = [(file[f"x_{part}"], file[f"y_{part}"]) for part in ("train", "test")]
         resized = [np.stack([np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.LANCZOS)) for image in images])
                    for images, _ in parts]  # fmt: skip

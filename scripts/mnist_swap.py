@@ -33,7 +33,7 @@ def write_folders(mnist: Path, root: Path, digits: range) -> None:
     """MNIST's training images of some digits as train/<digit>/*.png, the form that StudioGAN reads."""
     if (root / "train").is_dir():
         return
-    with np.load(mnist) as data:
+    with np.load(mnist, allow_pickle=False) as data:
         images, labels = data["x_train"], data["y_train"]
     partial = root / "partial"
     shutil.rmtree(partial, ignore_errors=True)
@@ -52,7 +52,7 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
 
 def judge(mnist: Path, path: Path) -> tuple[Classifier, float]:
     """The classifier and its accuracy on MNIST's test set."""
-    with np.load(mnist) as data:
+    with np.load(mnist, allow_pickle=False) as data:
         test, test_labels = to_tensor(data["x_test"]), torch.from_numpy(data["y_test"]).long()
         if path.is_file():
             model = Classifier(1, 10)

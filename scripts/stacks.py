@@ -75,10 +75,10 @@ def interpreter(version: str) -> str:
     Raises:
         RcasError: there is none on PATH and none of pyenv's.
     """
-    if command := shutil.which(f"python{version}"):
-        # a shim of pyenv's may be there for a version that is switched off
-        if subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0:
-            return command
+    command = shutil.which(f"python{version}")
+    # a shim of pyenv's may be there for a version that is switched off
+    if command and subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0:
+        return command
     for path in sorted((Path.home() / ".pyenv" / "versions").glob(f"{version}.*/bin/python"), reverse=True):
         return str(path)
     raise RcasError(f"there is no Python {version} here")
@@ -237,7 +237,8 @@ def failed(row: Mapping[str, Any]) -> bool:
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a table in Markdown."""
     lines = [
-        "| Python | torch | numpy | scikit-learn, pandas, pydantic | torch left as it was | fast tests: passed, failed, skipped | a swap | seconds |",
+        "| Python | torch | numpy | scikit-learn, pandas, pydantic | torch left as it was | "
+        "fast tests: passed, failed, skipped | a swap | seconds |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in rows:

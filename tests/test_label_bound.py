@@ -11,6 +11,7 @@ import torch
 
 from rcas_plugin.gan import Gan, gaussian_latents, generate
 from rcas_plugin.label_bound import find_label_bound, scale_label_steps, warm_down
+from rcas_plugin.label_start import start_at_mean
 
 
 def test_columns_of_a_one_hot_label_and_rows_of_an_embedding(pair: Any) -> None:
@@ -66,3 +67,29 @@ def test_the_slots_step_is_k_times_adams_and_nothing_else_differs(pair: Any) -> 
 @pytest.mark.parametrize(("step", "expected"), [(0, 100.0), (50, 50.5), (100, 1.0), (500, 1.0)])
 def test_warm_down(step: int, expected: float) -> None:
     assert math.isclose(warm_down(100.0, 100, step), expected)
+
+
+class Coded(torch.nn.Module):
+    """A generator whose layer takes other features before or behind the one-hot label, as InfoGAN's codes come."""
+
+    def __init__(self, parts: str) -> None:
+        super().__init__()
+        self.parts, self.layer = parts, torch.nn.Linear(6 * parts.count("z") + 4, 3 * 32 * 32, bias=False)
+
+    def forward(self, z: torch.Tensor, label: torch.Tensor, eval: bool = False) -> torch.Tensor:
+        given = {"z": z, "y": torch.nn.functional.one_hot(label, 4).to(z.dtype)}
+        images: torch.Tensor = self.layer(torch.cat([given[part] for part in self.parts], 1)).view(-1, 3, 32, 32)
+        return images
+
+
+@pytest.mark.parametrize(("parts", "offset"), [("y", 0), ("zy", 6), ("yz", 0), ("zyz", 6)])
+def test_the_label_among_other_features_is_found(parts: str, offset: int, pair: Any) -> None:
+    """F4: the one-hot label may stand anywhere in a layer's input."""
+    gan = Gan(Coded(parts), pair[1], None, gaussian_latents(6))
+    (bound,) = [bound for bound in find_label_bound(gan, 4) if bound.role == "generator"]
+    assert (bound.name, bound.dim, bound.offset) == ("layer.weight", 1, offset)
+    assert torch.equal(bound.of(2), gan.generator.layer.weight[:, offset + 2])
+    assert bound.in_model(copy.deepcopy(gan.generator)).offset == offset
+    start_at_mean(gan, 4, [2], [0, 1])
+    table = gan.generator.layer.weight
+    torch.testing.assert_close(table[:, offset + 2], table[:, offset : offset + 2].mean(1))

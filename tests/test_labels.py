@@ -7,10 +7,20 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 from rcas_plugin import RcasError
-from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels, times_shown
+from rcas_plugin.labels import (
+    DataClasses,
+    LabelPlan,
+    SwapDataset,
+    label_of,
+    name_labels,
+    reference_of,
+    resolve_labels,
+    times_shown,
+)
 from rcas_plugin.settings import parse_settings
 
 
@@ -19,13 +29,21 @@ def plan(section: dict[str, Any], names: str, num_classes: int, counts: list[int
     return resolve_labels(parse_settings(section), num_classes, classes, **more)
 
 
-def test_ten_folders_for_ten_labels() -> None:
-    found = plan({"swap": {9: 0}}, "0 1 2 3 4 5 6 7 8 9", 10)
-    assert found.slots == {9: 0}
-    assert found.remaining == {label: label for label in range(1, 9)}
-    assert found.live == (1, 2, 3, 4, 5, 6, 7, 8, 9)
-    assert found.class_to_label == {0: 9, **{c: c for c in range(1, 9)}}
+def test_nine_folders_beside_the_new_one_for_nine_labels() -> None:
+    found = plan({"swap": {8: 0}}, "0 1 2 3 4 5 6 7 8 9", 9)
+    assert found.slots == {8: 0}
+    assert found.remaining == {label: label + 1 for label in range(8)}
+    assert found.live == tuple(range(9))
+    assert found.class_to_label == {0: 8, **{c: c - 1 for c in range(1, 9)}}
     assert found.guessed
+    assert "folders without the new ones in order. Set RCAS.labels if they were others" in found.remarks[0]
+
+
+def test_as_many_folders_as_labels_and_the_new_class_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "x.png").touch()
+    found = plan({"swap": {"b": "rust"}, "new_data": str(tmp_path)}, "a b c", 3)
+    assert (found.names_before, found.guessed) == (("a", "b", "c"), True)
+    assert "taken to be the data set's folders in order" in found.remarks[0]
 
 
 def test_a_new_folder_beside_the_old_ones() -> None:
@@ -33,13 +51,14 @@ def test_a_new_folder_beside_the_old_ones() -> None:
     assert found.slots == {1: 3}
     assert found.remaining == {0: 0, 2: 2}
     assert found.names == ("crack", "stain", "scratch")
-    assert not found.guessed
 
 
 def test_the_old_folder_is_gone_and_the_record_says_what_the_labels_were() -> None:
     found = plan({"swap": {"dent": "stain"}}, "crack scratch stain", 3, recorded=["crack", "dent", "scratch"])
     assert found.slots == {1: 2}
     assert found.remaining == {0: 0, 2: 1}
+    assert not found.guessed
+    assert not found.remarks
     assert found == plan({"swap": {1: "stain"}, "labels": ["crack", "dent", "scratch"]}, "crack scratch stain", 3)
 
 
@@ -62,27 +81,26 @@ def test_new_data_from_a_folder_of_its_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("section", "counts", "sentence"),
     [
-        ({"swap": {3: 1}}, None, "RCAS.swap: slot 3 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {-1: 1}}, None, "RCAS.swap: slot -1 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {"d": "a"}}, None, "RCAS.swap: slot 'd' is not a label; allowed: a, b, c"),
-        ({"swap": {"a": "d"}}, None, "RCAS.swap: the new class 'd' has no images"),
-        ({"swap": {"a": 7}}, None, "RCAS.swap: there is no class of index 7 in the data set; allowed: 0 to 2"),
-        ({"swap": {"a": "b"}}, [5, 0, 5], "RCAS.swap: the new class 'b' has no images"),
-        ({"swap": {"a": "b", 0: "c"}}, None, "RCAS.swap: the same slot is named twice"),
-        ({"swap": {"a": "c", "b": "c"}}, None, "RCAS.swap: the same new class is named for two slots"),
-        ({"swap": {"a": "b"}, "remaining": ["a", "c"]}, None, "RCAS.remaining: slot a of RCAS.swap cannot remain"),
-        ({"swap": {0: 1}, "remaining": [0]}, None, "RCAS.remaining: slot 0 of RCAS.swap cannot remain"),
-        ({"swap": {"a": "b"}, "remaining": ["b"]}, None, "RCAS.remaining: 'b' is the new class"),
-        ({"swap": {"a": "b"}, "remaining": [5]}, None, "RCAS.remaining: 5 is outside the labels; allowed: 0 to 2"),
-        ({"swap": {"a": "b"}, "remaining": ["x"]}, None, "RCAS.remaining: 'x' is not a label"),
-        ({"swap": {"a": "b"}, "remaining": ["c"]}, [5, 5, 0], "RCAS.remaining: label 2 (c) has no images"),
-        ({"swap": {"a": "b"}}, [5, 5, 0], "RCAS.remaining: no label remains"),
-        ({"swap": {"a": "b"}, "labels": ["a"]}, None, "RCAS.labels: 1 names for a GAN of 3 labels"),
+        ({"swap": {3: 3}}, None, "RCAS.swap: slot 3 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {-1: 3}}, None, "RCAS.swap: slot -1 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"e": "d"}}, None, "RCAS.swap: slot 'e' is not a label; allowed: a, b, c"),
+        ({"swap": {"a": "z"}}, None, "RCAS.swap: the new class 'z' has no images"),
+        ({"swap": {"a": 7}}, None, "RCAS.swap: there is no class of index 7 in the data set; allowed: 0 to 3"),
+        ({"swap": {"a": "d"}}, [5, 5, 5, 0], "RCAS.swap: the new class 'd' has no images"),
+        ({"swap": {"a": "d", 0: "d"}}, None, "RCAS.swap: the same slot is named twice"),
+        ({"swap": {"a": "d", "b": 3}}, None, "RCAS.swap: the same new class is named for two slots"),
+        ({"swap": {"a": "d"}, "remaining": ["a", "c"]}, None, "RCAS.remaining: slot a of RCAS.swap cannot remain"),
+        ({"swap": {0: 3}, "remaining": [0]}, None, "RCAS.remaining: slot 0 of RCAS.swap cannot remain"),
+        ({"swap": {"a": "b"}, "remaining": ["b"]}, None, "RCAS.swap: the new class 'b' stands behind label 1 already"),
+        ({"swap": {"a": "d"}, "remaining": [5]}, None, "RCAS.remaining: 5 is outside the labels; allowed: 0 to 2"),
+        ({"swap": {"a": "d"}, "remaining": ["x"]}, None, "RCAS.remaining: 'x' is not a label"),
+        ({"swap": {"a": "d"}, "remaining": ["c"]}, [5, 5, 0, 5], "RCAS.remaining: label 2 (c) has no images"),
+        ({"swap": {"a": "d"}, "labels": ["a"]}, None, "RCAS.labels: 1 names for a GAN of 3 labels"),
     ],
 )
 def test_mistakes(section: dict[str, Any], counts: list[int] | None, sentence: str) -> None:
     with pytest.raises(RcasError) as mistake:
-        plan(section, "a b c", 3, counts)
+        plan(section, "a b c d", 3, counts, recorded=["a", "b", "c"])
     assert str(mistake.value).startswith(sentence)
 
 
@@ -94,6 +112,128 @@ def test_an_index_that_is_meant_as_a_folder_gets_a_hint() -> None:
 def test_classes_that_cannot_be_told_apart_need_the_key() -> None:
     with pytest.raises(RcasError, match=r"RCAS.labels: the data set has 5 classes and the GAN 3 labels"):
         plan({"swap": {"a": "b"}}, "a b c d e", 3)
+
+
+MISSPELT = ["pitted-surface", "rolled_in", "scratches"]
+
+
+def test_a_label_that_should_stay_and_has_no_folder_is_refused() -> None:
+    """L1: a misspelt or renamed class is not dropped in silence: the sentence names the nearest folder and both cures."""
+    folders = "dent pitted_surface rolled_in scratches"
+    for more in ({"labels": MISSPELT}, {}):
+        with pytest.raises(RcasError) as mistake:
+            plan({"swap": {"scratches": "dent"}, **more}, folders, 3, recorded=None if more else MISSPELT)
+        assert str(mistake.value).startswith("RCAS.remaining: label 0 is to stay, and the data set has no images of its class")
+        assert "'pitted-surface'; the nearest folder is 'pitted_surface': name one after the other" in str(mistake.value)
+        assert "RCAS.labels" in str(mistake.value)
+        assert str(mistake.value).endswith("or list in RCAS.remaining the labels that stay")
+
+
+def test_a_label_that_should_stay_and_has_an_empty_folder_is_refused() -> None:
+    """L1: a folder without images is no class to train on, and no folder is like it."""
+    with pytest.raises(RcasError, match=r"label 2 is to stay, .* no images of its class 'c'; put them back"):
+        plan({"swap": {"a": "d"}}, "a b c d", 3, [5, 5, 0, 5], recorded=["a", "b", "c"])
+
+
+def test_labels_are_dropped_on_purpose_and_stay_dropped() -> None:
+    """L1: what the section does not list, or an earlier swap has dropped, needs no images; the slot's old class neither."""
+    labels = ["a", "b", "c", "x"]
+    assert dict(plan({"swap": {"b": "d"}, "remaining": ["a", "c"]}, "a c d", 4, recorded=labels).remaining) == {0: 0, 2: 1}
+    found = plan({"swap": {"b": "d"}}, "a c d", 4, recorded=labels, dropped={"x"})
+    assert (dict(found.remaining), dict(found.slots), found.live) == ({0: 0, 2: 1}, {1: 2}, (0, 1, 2))
+    with pytest.raises(RcasError, match=r"RCAS.remaining: label 3 is to stay"):
+        plan({"swap": {"b": "d"}}, "a c d", 4, recorded=labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        (["a", "a", "c"], r"^RCAS.labels: 'a' is named for two labels"),
+        (["b", "a", "c"], r"^RCAS.labels: 'b' is named for label 0, and rcas.json beside the checkpoint has it at label 1"),
+        (["a", "old", "c"], r"^RCAS.labels: 'old' is named for label 1, and rcas.json .* says that 'b' has taken its place"),
+    ],
+)
+def test_labels_that_contradict_themselves_or_the_record(labels: list[str], sentence: str) -> None:
+    """L2, L3: two labels of one class, or a class that is recorded at another label, are refused."""
+    with pytest.raises(RcasError, match=sentence):
+        plan({"swap": {0: "d"}, "labels": labels}, "a b c d old", 3, recorded=["a", "b", "c"], former={"old"})
+
+
+def test_a_renamed_class_is_said() -> None:
+    """L3: a name that the record does not know is a renamed folder; it is taken, and said."""
+    found = plan({"swap": {0: "d"}, "labels": ["a", "bee", "c"]}, "bee c d", 3, recorded=["a", "b", "c"])
+    assert found.names == ("d", "bee", "c")
+    assert found.remarks == ("RCAS.labels names label 1 'bee', and rcas.json beside the checkpoint 'b'; RCAS.labels is taken",)
+
+
+def test_a_record_of_other_labels_is_refused() -> None:
+    """L3: a record with another number of labels, or with a class twice, is not passed over for a guess."""
+    with pytest.raises(RcasError, match=r"^-ckpt: rcas.json .* names 2 labels and the GAN has 3; take the config that"):
+        plan({"swap": {0: "d"}}, "a b c d", 3, recorded=["a", "b"])
+    with pytest.raises(RcasError, match=r"^RCAS.labels: rcas.json .* names 'a' for two labels; list the class of each"):
+        plan({"swap": {0: "d"}}, "a b c d", 3, recorded=["a", "b", "a"])
+
+
+@pytest.mark.parametrize(
+    ("swap", "folders", "offer"),
+    [
+        ({"b": "d"}, "a c d", 'labels: ["a", "b", "c"]'),
+        ({1: "d"}, "a c d", 'labels: ["a", "THE CLASS OF LABEL 1", "c"]'),
+        ({"z": "d"}, "a c d", 'labels: ["a", "c", "z"]'),
+        ({"b": "d", "c": "e"}, "a d e", 'labels: ["a", "b", "c"]'),
+        ({"9": "0"}, "0 7 8", 'labels: ["7", "8", "9"]'),
+        ({"x": "a", "y": "b"}, "a b c", 'labels: ["c", "x", "y"]'),
+    ],
+)
+def test_a_guess_that_counts_the_new_class_among_the_labels_is_refused(swap: dict[Any, Any], folders: str, offer: str) -> None:
+    """L9: no record, the old folder gone and the new one there: as many folders as labels, and every label would shift."""
+    with pytest.raises(RcasError) as mistake:
+        plan({"swap": swap}, folders, 3)
+    assert str(mistake.value).startswith("RCAS.labels: nothing records which class each label was trained on")
+    assert str(mistake.value).endswith(f"list the class folder of each label at pre-training, in order: {offer}")
+    (section,) = [{"labels": yaml.safe_load(offer.removeprefix("labels: "))}]
+    if 1 not in swap:
+        assert plan({"swap": swap, **section}, folders, 3).names_before == tuple(section["labels"]), "ready to paste"
+
+
+def test_a_new_class_that_stands_behind_another_label_is_refused() -> None:
+    """L11: it would drop that label in silence; the record and RCAS.labels say alike where it stands."""
+    for more in ({"recorded": ["a", "b", "c"]}, {"labels": ["a", "b", "c"]}):
+        section = {"swap": {"a": "c"}, **({"labels": more["labels"]} if "labels" in more else {})}
+        with pytest.raises(RcasError, match=r"^RCAS.swap: the new class 'c' stands behind label 2 already; name another class"):
+            plan(section, "a b c", 3, recorded=more.get("recorded"))
+
+
+def test_a_new_class_of_another_label_in_a_folder_of_its_own(tmp_path: Path) -> None:
+    """L11: images elsewhere do not make it another class."""
+    (tmp_path / "x.png").touch()
+    with pytest.raises(RcasError, match=r"^RCAS.swap: the new class 'c' stands behind label 2 already"):
+        plan({"swap": {"a": "c"}, "new_data": str(tmp_path)}, "a b c", 3)
+
+
+def test_slots_may_exchange_their_classes() -> None:
+    """L11: a class whose own label is a slot as well stands nowhere any more."""
+    found = plan({"swap": {"a": "b", "b": "a"}}, "a b c", 3, recorded=["a", "b", "c"])
+    assert (found.names, dict(found.slots), dict(found.remaining)) == (("b", "a", "c"), {0: 1, 1: 0}, {2: 2})
+
+
+def test_a_slot_that_is_no_label_says_where_the_labels_come_from() -> None:
+    """L11: and that RCAS.labels says otherwise."""
+    with pytest.raises(RcasError, match=r"allowed: a, b, c \(by rcas.json .*; set RCAS.labels where they were others\)$"):
+        plan({"swap": {"e": "d"}}, "a b c d", 3, recorded=["a", "b", "c"])
+    with pytest.raises(RcasError, match=r"allowed: a, b, c \(by the other folders; set RCAS.labels where they were others\)$"):
+        plan({"swap": {"e": "d"}}, "a b c d", 3)
+
+
+def test_the_classes_of_labels_for_whoever_asks() -> None:
+    """L8: one function says which label is which, and what it knows that from; names come before indices."""
+    assert name_labels(2, ("a", "b", "c"), recorded=("x", "y")) == (("x", "y"), "recorded")
+    assert name_labels(2, ("a", "b", "c"), ("b", "c"), ("b", "x")) == (("b", "c"), "labels")
+    assert name_labels(3, ("a", "b", "c")) == (("a", "b", "c"), "folders")
+    assert name_labels(2, ("a", "b", "c"), new={"a"}) == (("b", "c"), "other folders")
+    assert [label_of(reference_of(text, ("3", "0", "x")), ("3", "0", "x")) for text in ("3", "0", "2", "x", "9", "z", "²")] == [
+        0, 1, 2, 2, None, None, None,
+    ]  # fmt: skip
 
 
 def test_new_data_without_images(tmp_path: Path) -> None:
@@ -113,7 +253,7 @@ class NoImages(torch.utils.data.Dataset[Any]):
 
 
 def test_old_images_are_left_out_and_new_ones_carry_the_slots_label() -> None:
-    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    found = LabelPlan(3, {2: 0}, {1: 1}, ("x", "b", "a"), ("x", "b", "c"))
     targets = [0, 1, 2, 1, 0, 2]
     assert SwapDataset(NoImages(closed=True), targets, found).labels == [2, 1, 1, 2]
     data = SwapDataset(NoImages(closed=False), targets, found)
@@ -130,7 +270,7 @@ def test_image_files_of_a_new_class(tmp_path: Path) -> None:
 
 
 def test_images_under_a_label_are_spread_over_those_there_are() -> None:
-    found = plan({"swap": {"c": "a"}}, "a b c", 3)
+    found = LabelPlan(3, {2: 0}, {1: 1}, ("x", "b", "a"), ("x", "b", "c"))
     data = SwapDataset(NoImages(closed=False), [0, 1, 0, 0, 0, 2, 0, 0], found)  # label 2: items 0, 2, 3, 4, 6, 7
     assert data.images_of(2, 3).tolist() == [0, 3, 6]
     assert data.images_of(2, 100).tolist() == [0, 2, 3, 4, 6, 7]

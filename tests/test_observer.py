@@ -97,9 +97,15 @@ def test_a_run_that_goes_on(tmp_path: Path, observer_of: Callable[..., Observer]
     assert "before" in read_metrics(tmp_path)
 
 
-def test_a_broken_file_is_begun_anew(tmp_path: Path) -> None:
-    (tmp_path / METRICS).write_text('{"steps": ')
+def test_a_broken_file_is_begun_anew(
+    tmp_path: Path, observer_of: Callable[..., Observer], pair: tuple[Generator, Discriminator]
+) -> None:
     assert read_metrics(tmp_path) == {}
+    (tmp_path / METRICS).write_text('{"steps": ')
+    with pytest.raises(RcasError, match=r"swap_metrics\.json cannot be read"):
+        read_metrics(tmp_path)
+    observer_of(tmp_path).saved(3, Gan(*pair, None, gaussian_latents(6)))
+    assert list(read_metrics(tmp_path)["steps"]) == ["3"]
 
 
 def test_tensorboard(tmp_path: Path, observer_of: Callable[..., Observer], pair: tuple[Generator, Discriminator]) -> None:

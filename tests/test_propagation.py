@@ -133,3 +133,45 @@ def test_the_table_gets_a_gradient_of_its_own(pair: Any) -> None:
     table = table_of(gan.generator, name)
     assert table.grad is not None
     assert table.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("dim", [0, 1])
+def test_what_is_no_labels_is_passed_through(dim: int) -> None:
+    """F4: columns of InfoGAN's codes before and behind the labels' stay as they are, and get no gradient."""
+    made = Propagation(2, 3, [1, 2, 0], dim, offset=2).double()
+    with torch.no_grad():
+        made.scores.copy_(torch.tensor([[0.5, 2.0]]))
+        made.residual.copy_(torch.tensor([[1.0, 0.0, -1.0]]))
+    rows = torch.randn(5, 3, dtype=torch.float64)  # two of codes, two labels, one of codes
+    table = (rows if dim == 0 else rows.T.contiguous()).requires_grad_()
+    out = made(table)
+    assert out.is_contiguous()
+    new = 0.5 * rows[2] + 2 * rows[3] + torch.tensor([1.0, 0.0, -1.0], dtype=torch.float64)
+    expected = torch.stack([rows[0], rows[1], rows[3], new, rows[2], rows[4]])
+    torch.testing.assert_close(out if dim == 0 else out.T, expected, rtol=0, atol=1e-12)
+    assert made.new == [3]
+    assert made.carried(torch.arange(5)).tolist() == [0, 1, 3, 0, 2, 4]
+    out.sum().backward()
+    assert table.grad is not None
+    grad = table.grad if dim == 0 else table.grad.T
+    assert grad[[0, 1, 4]].abs().sum() == 0
+    assert (grad[2:4] != 0).all()
+
+
+def test_a_checkpoint_without_an_offset_is_rebuilt_and_folded(pair: Any) -> None:
+    """F4: adapters written before there was an offset have none in their state, and have their labels at 0."""
+    fresh = copy.deepcopy(pair)
+    gan = adapt(pair)
+    states = {name: copy.deepcopy(network.state_dict()) for name, network in gan.networks.items()}
+    for state in states.values():
+        for key, value in state.items():
+            if key.endswith("_extra_state"):
+                del value["offset"]
+    other = Gan(*fresh, copy.deepcopy(fresh[0]), gaussian_latents(6))
+    rebuild_adapters(other, states)
+    for name, network in other.networks.items():
+        network.load_state_dict(states[name])
+    labels = torch.arange(4)
+    assert torch.equal(sample_images(other.generator, labels, gan.latents), sample_images(gan.generator, labels, gan.latents))
+    folded, now = fold_state(states["generator"]), fold_state(gan.generator.state_dict())
+    assert all(torch.equal(folded[key], now[key]) for key in now)

@@ -11,32 +11,29 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 import yaml
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import TensorDataset
 from torchvision import transforms
-from torchvision.datasets import ImageFolder
 from tqdm.auto import tqdm
 
 from rcas_plugin.accelerate import accelerate
+from rcas_plugin.data_check import Preparation, problems
+from rcas_plugin.dataset import look_at
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
+from rcas_plugin.folders import ClassFolders
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.observer import Observer
+from rcas_plugin.record import plain_record, read_record, swap_record, write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import (
-    other_size,
-    plain_record,
-    read_record,
-    read_states,
-    swap_record,
-    write_checkpoint,
-    write_record,
-)
+from rcas_plugin.studiogan.checkpoints import labels_in, read_states, write_checkpoint
+from rcas_plugin.studiogan.leftovers import clear_leftovers
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
@@ -77,6 +74,7 @@ def train(
     images, targets, classes = _read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
     phase = settings.method if settings else "train"
+    clear_leftovers(save_dir, spare=ckpt_dir)
     stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
     run_name = f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
     folder = Path(save_dir) / "checkpoints" / run_name
@@ -89,8 +87,10 @@ def train(
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
-        before = other_size(states["generator"], gan.generator.state_dict(), len(live))
-        plan = resolve_labels(settings, len(live), classes, read_record(ckpt_dir).get("labels"), num_before=before)
+        before = _labels_before(states["generator"], gan, config["MODEL"], len(live))
+        record = read_record(ckpt_dir)
+        plan = resolve_labels(settings, len(live), classes, record.labels, num_before=before, dropped=record.dropped,
+                              former=record.former)  # fmt: skip
         total_steps = config["OPTIMIZATION"]["total_steps"]
         phases[settings.method].check(settings, plan, total_steps)
         data = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
@@ -116,7 +116,7 @@ def train(
     if settings is None or method is None or ckpt_dir is None:
         write_record(folder, plain_record(classes.names))
     else:
-        write_record(folder, {**swap_record(settings, plan, ckpt_dir), **method.record()})
+        write_record(folder, {**swap_record(settings, plan, ckpt_dir), "method": method.record()})
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)
@@ -212,6 +212,13 @@ class Loop:
         optimizer.step()
 
 
+def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, Any], labels: int) -> int:
+    """How many labels the GAN of a checkpoint has, by its generator's state."""
+    with torch.random.fork_rng(devices=[]):
+        more = Generator(model["z_dim"], labels + 1, model["g_conv_dim"]).state_dict()
+    return labels_in(state, gan.generator.state_dict(), more, labels)
+
+
 def _save(folder: Path, gan: Gan, loop: Loop, step: int, seed: int, run_name: str) -> None:
     """Write a checkpoint in upstream's layout (`src/worker.py`, save), as newest and as best, and drop the one before."""
     states = {
@@ -237,12 +244,19 @@ def _fingerprint(images: Tensor, classes: DataClasses) -> str:
 
 
 def _read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
-    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes."""
-    data = ImageFolder(str(folder), transforms.Compose([
-        transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized."""
+    # classes of one colour are fine to try things on here, so none is asked about
+    if found := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
+        raise RcasError(found[0])
+    data = ClassFolders(folder, transforms.Compose([
+        _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
         transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip
     bar = tqdm(data, desc="reading images", unit="image", delay=2, disable=None)
     images = torch.stack([image for image, _ in bar])
     targets = torch.tensor(data.targets)
     counts = torch.bincount(targets, minlength=len(data.classes)).tolist()
     return images, targets, DataClasses(tuple(data.classes), tuple(counts))
+
+
+def _centre_square(image: Image.Image) -> Image.Image:
+    return transforms.functional.center_crop(image, min(image.size))  # type: ignore[no-any-return]

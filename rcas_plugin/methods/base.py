@@ -65,9 +65,10 @@ class Batch:
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `check` before anything is built, `load` and `prepare` once (or `restore`, where an interrupted
-    run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses at each update, `after_step`
-    after each step, `fold` when the networks are to be plain ones again.
+    The calls come in this order: `check` and `check_networks` before anything is written, `load` and `prepare` once (or
+    `restore`, where an interrupted run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses
+    at each update, `averaged` per tensor where G has a moving average, `after_step` after each step, `fold` when the networks are
+    to be plain ones again.
 
     Attributes:
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
@@ -86,6 +87,17 @@ class Method:
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
         """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet."""
+
+    @classmethod
+    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raise `RcasError` where the method cannot work on the config's networks; nothing has been written yet.
+
+        Args:
+            settings: the `RCAS` section.
+            plan: which class stands behind which label.
+            gan: networks of the config, without a moving average, on the CPU; their weights mean nothing.
+            states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.
+        """
 
     def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Put the pre-trained weights into the networks.
@@ -131,7 +143,7 @@ class Method:
             self._retained.load(self.context.directory)
 
     def record(self) -> dict[str, Any]:
-        """What the method adds to the record beside the run's checkpoints."""
+        """What the method itself records beside the run's checkpoints, under the key `method` of the record."""
         return {}
 
     def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
@@ -147,6 +159,15 @@ class Method:
         self._optimized = [(one, [list(group["params"]) for group in one.param_groups]) for one in optimizers.values()]
         self.choose_trained(gan)
         self.scale_steps(gan, optimizers, step)
+        for optimizer in optimizers.values():
+            optimizer.register_load_state_dict_pre_hook(self._fresh_unless_it_fits)
+
+    def _fresh_unless_it_fits(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
+        """A state of other parameters, from before a longer run put this step into another stage, is not loaded."""
+        if _fits(optimizer, state):
+            return None
+        self.context.log("the checkpoint's optimiser trained other parameters than those of this step; it starts anew")
+        return optimizer.state_dict()
 
     def choose_trained(self, gan: Gan) -> None:
         """Leave what `trainable` says in the optimisers, and let nothing else have a gradient; again at each change of that."""
@@ -181,6 +202,10 @@ class Method:
         """Whether a parameter of G or D (`role`: `generator`, `discriminator`) is trained."""
         return True
 
+    def averaged(self, name: str) -> bool:
+        """Whether G's moving average takes in the parameter or buffer `name` of G at this step."""
+        return True
+
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""
         if self._retained is None or self.gan is None:
@@ -201,3 +226,19 @@ class Method:
 def multiplier_at(multiplier: float, steps: int, step: Callable[[], int]) -> Callable[[], float]:
     """The warmed-down multiplier at the step that goes on."""
     return lambda: warm_down(multiplier, steps, step())
+
+
+def _fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
+    """Whether an optimiser's state is one of parameters of the same numbers and shapes."""
+    groups = list(zip(state["param_groups"], optimizer.param_groups, strict=True))
+    if any(len(old["params"]) != len(new["params"]) for old, new in groups):
+        return False
+    shapes = {
+        index: parameter.shape for old, new in groups for index, parameter in zip(old["params"], new["params"], strict=True)
+    }
+    return all(
+        value.shape == shapes[index]
+        for index, values in state["state"].items()
+        for value in values.values()
+        if isinstance(value, Tensor) and value.ndim
+    )

@@ -6,46 +6,26 @@ stage `ft` then all of G but scores and tables. D's label embedding is propagate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.fold import fold_network, rebuild_adapters
 from rcas_plugin.gan import Gan
+from rcas_plugin.held import hold_buffers
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
-from rcas_plugin.label_bound import find_label_bound, stretch_steps
+from rcas_plugin.label_bound import stretch_steps
 from rcas_plugin.label_start import UPDATES, fit_features
+from rcas_plugin.label_tables import find_label_tables
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Batch, Context, Method, multiplier_at
-from rcas_plugin.propagation import propagate, propagations, refresh_norm, table_of
+from rcas_plugin.propagation import NormLimit, PropagatedNames, norm_in_state, norm_limits, propagate, propagations, settle_norms
 from rcas_plugin.settings import RcasSettings
 
-
-@dataclass(frozen=True)
-class OwnNames:
-    """The parameters of one network that propagation has put there or taken over, by name."""
-
-    scores: frozenset[str]
-    residuals: frozenset[str]
-    tables: frozenset[str]
-
-    @classmethod
-    def of(cls, network: nn.Module) -> OwnNames:
-        own = propagations(network)
-
-        def names(parameters: Iterable[nn.Parameter]) -> frozenset[str]:
-            wanted = set(parameters)
-            return frozenset(name for name, parameter in network.named_parameters() if parameter in wanted)
-
-        return cls(
-            names(one.scores for one in own.values()),
-            names(one.residual for one in own.values()),
-            names(table_of(network, name) for name in own),
-        )
+NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this generator; allowed: fine_tune"
 
 
 class BnPropagation(Method):
@@ -57,41 +37,36 @@ class BnPropagation(Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.stages = stages_of(context.settings, context.plan, context.total_steps)
-        self._stage = "bn" if self.stages[0] else "ft"
+        self._stage = self.stage_at(0)
         self._plain_parameters: dict[str, int] = {}
-        self._own: dict[str, OwnNames] = {}
+        self._own: dict[str, PropagatedNames] = {}
 
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
         stages_of(settings, plan, total_steps)
 
+    @classmethod
+    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        if all(table.role != GENERATOR for table in find_label_tables(gan, states, plan)):
+            raise RcasError(NO_TABLE)
+
     # putting it in -------------------------------------------------------------------------------------------------------
 
     def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         plan = self.context.plan
-        before = len(plan.names_before)
-        places = {(one.role, one.name): one.dim for one in find_label_bound(gan, plan.num_classes)}
-        for role in (GENERATOR, DISCRIMINATOR):  # a class's row of an auxiliary classifier, where the number of labels changes
-            for name, own in gan.networks[role].state_dict(keep_vars=True).items():
-                given = states[role][name]
-                if isinstance(own, nn.Parameter) and own.shape != given.shape and (role, name) not in places:
-                    dim = next(dim for dim in range(own.ndim) if own.shape[dim] != given.shape[dim])
-                    if (own.shape[dim], given.shape[dim]) != (plan.num_classes, before):
-                        raise RcasError(
-                            f"RCAS.method: bn_propagation cannot give {name} of the {role} other labels, as it has "
-                            f"{given.shape[dim]} rows for {before}; allowed for this config: RCAS.swap"
-                        )
-                    places[role, name] = dim
+        tables = find_label_tables(gan, states, plan)
         new = sorted(plan.slots)
+        before = len(plan.names_before)
         order = [before + new.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)]
         for network_name, network in gan.networks.items():
             role = DISCRIMINATOR if network_name == "discriminator" else GENERATOR
-            own, given = network.state_dict(), states[network_name]
-            fitting = {name: value for name, value in given.items() if value.shape == own[name].shape}
-            network.load_state_dict({**own, **fitting})
-            for (of, name), dim in places.items():
-                if of == role:
-                    propagate(network, name, given[name], order, dim)
+            built, state = network.state_dict(), states[network_name]
+            fitting = {name: value for name, value in state.items() if value.shape == built[name].shape}
+            network.load_state_dict({**built, **fitting})
+            for table in (table for table in tables if table.role == role):
+                rows = table.rescaled(network, state[table.name])
+                propagate(network, table.name, rows, order, table.dim, labels=(table.offset, before),
+                          norm=norm_in_state(network, table.name, state))  # fmt: skip
         self._start(gan, "keep")
         self.keep(gan)
 
@@ -101,10 +76,12 @@ class BnPropagation(Method):
         settings = self.context.settings.label_start
         own = propagations(gan.generator)
         if not own:
-            raise RcasError("RCAS.method: bn_propagation finds no row or column a label in this generator; allowed: fine_tune")
+            raise RcasError(NO_TABLE)
         self._start(gan, settings.how)
         if settings.how == "match":
             self._match(gan)
+        for network in gan.networks.values():
+            settle_norms(network)
         self._find_own(gan)
         judged = propagations(gan.discriminator)
         numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in (*own.values(), *judged.values()))
@@ -114,26 +91,26 @@ class BnPropagation(Method):
             f"{numbers:,} parameters a new class, {new * numbers:,} for {new}; "
             f"stage bn {self.stages[0]} steps, stage ft {self.stages[1]} steps"
         )
-        self._hold_statistics(gan.generator)
+        self._hold_buffers(gan)
 
     def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         super().restore(gan, states)
         rebuild_adapters(gan, states)
         self._find_own(gan)
-        self._hold_statistics(gan.generator)
+        self._hold_buffers(gan)
 
     def record(self) -> dict[str, Any]:
         return {"plain_parameters": self._plain_parameters}
 
     def _find_own(self, gan: Gan) -> None:
-        self._own = {role: OwnNames.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
+        self._own = {role: PropagatedNames.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
         """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, other labels)."""
         new = sorted(self.context.plan.slots)
         for network in gan.networks.values():
-            for name, propagation in propagations(network).items():
+            for propagation in propagations(network).values():
                 scores = propagation.scores
                 for row, label in enumerate(new):
                     if how == "mean" or label >= propagation.rows or self.context.settings.classes is not None:
@@ -141,7 +118,6 @@ class BnPropagation(Method):
                     else:
                         scores[row] = 0
                         scores[row, label] = 1
-                refresh_norm(network.get_submodule(name.rpartition(".")[0]))
 
     def _match(self, gan: Gan) -> None:
         """Fit each new label's scores and residuals in G to the features that its real images have in D."""
@@ -159,9 +135,15 @@ class BnPropagation(Method):
                     kept = parameter.grad[row].clone()
                     parameter.grad.zero_()[row] = kept
 
+            limits = norm_limits(gan.generator, label)
+
+            def within_the_norms(row: int = row, limits: Sequence[NormLimit] = limits) -> None:
+                for limit in limits:
+                    limit.keep(row)
+
             updates = settings.label_start.iterations or (FEW_UPDATES if has_few(plan, label) else UPDATES)
             losses = fit_features(
-                gan, label, images(label, settings.label_start.images), parameters, only_this_row,
+                gan, label, images(label, settings.label_start.images), parameters, only_this_row, within_the_norms,
                 iterations=updates, batch_size=settings.label_start.batch_size,
                 lr=settings.label_start.lr, seed=self.context.seed, accelerated=settings.accelerate,
             )  # fmt: skip
@@ -169,30 +151,18 @@ class BnPropagation(Method):
                 f"bn_propagation: matched D's features of {plan.names[label]} by the scores and residuals of label {label}: "
                 f"loss {losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} updates"
             )
-        for name in propagations(gan.generator):
-            refresh_norm(gan.generator.get_submodule(name.rpartition(".")[0]))
-        if gan.ema is not None:
-            gan.ema.load_state_dict(gan.generator.state_dict())
+        if gan.ema is not None:  # the average of the pre-trained weights stays what it is
+            averaged = propagations(gan.ema)
+            with torch.no_grad():
+                for name, one in propagations(gan.generator).items():
+                    averaged[name].scores.copy_(one.scores)
+                    averaged[name].residual.copy_(one.residual)
 
-    def _hold_statistics(self, generator: nn.Module) -> None:
-        """In stage bn nothing but scores, residuals and tables changes: batch norm's statistics, spectral norm's vectors and
-        StyleGAN's mean latent stay, so the layers that hold such buffers work as in evaluation."""
-        held: list[nn.Module] = []
-
-        def hold(module: nn.Module, args: Any) -> None:
-            if self._stage == "bn" and module.training:
-                module.training = False
-                held.append(module)
-
-        def release(module: nn.Module, args: Any, output: Any) -> None:
-            if module in held:
-                held.remove(module)
-                module.training = True
-
-        for module in generator.modules():
-            if next(module.buffers(recurse=False), None) is not None:
-                module.register_forward_pre_hook(hold, prepend=True)
-                module.register_forward_hook(release, always_call=True)
+    def _hold_buffers(self, gan: Gan) -> None:
+        """In stage bn nothing but scores, residuals and tables changes: no forward pass changes a buffer, of G or its average."""
+        for network in (gan.generator, gan.ema):
+            if network is not None:
+                hold_buffers(network, lambda: self._stage == "bn")
 
     # training ------------------------------------------------------------------------------------------------------------
 
@@ -213,14 +183,22 @@ class BnPropagation(Method):
                 stretch_steps(optimizer, views, multiplier_at(factor, settings.steps, step))
 
     def stage_at(self, step: int) -> str:
-        """The stage that a step of training, from 0, belongs to: `bn` or `ft`."""
-        return "bn" if step < self.stages[0] else "ft"
+        """The stage that a step of training, from 0, belongs to: `bn` or `ft`; never one of no steps.
+
+        Upstream makes one step more than `OPTIMIZATION.total_steps`, which belongs to the last stage.
+        """
+        bn, ft = self.stages
+        return "bn" if step < bn or not ft else "ft"
 
     def trainable(self, role: str, name: str) -> bool:
         own = self._own[role]
         if self._stage == "ft":
             return name not in own.scores and name not in own.tables
-        return role == DISCRIMINATOR or name in own.scores or name in own.residuals or name in own.tables
+        return role == DISCRIMINATOR or name in own
+
+    def averaged(self, name: str) -> bool:
+        """In stage bn the average of what G does not train stays the pre-trained one."""
+        return self._stage == "ft" or name in self._own[GENERATOR]
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's.

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
+from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.label_start import UPDATES, match_features, start_at_mean
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Method
@@ -26,6 +30,14 @@ class ClassSwap(Method):
             raise RcasError("RCAS.selection.against: no label remains to select against; allowed: nothing")
         if not plan.remaining and settings.label_start.how == "mean":
             raise RcasError("RCAS.label_start.how: no label remains to take the mean of; allowed: keep, match")
+
+    @classmethod
+    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        how = settings.label_start.how
+        if how != "keep" and all(bound.role != GENERATOR for bound in find_label_bound(gan, plan.num_classes)):
+            raise RcasError(
+                f"RCAS.label_start.how: {how} finds no row or column of one label alone in this generator; allowed: keep"
+            )
 
     def prepare(self, gan: Gan) -> None:
         self.edit(gan)

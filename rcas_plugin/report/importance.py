@@ -14,9 +14,10 @@ from scipy import stats
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rcas_plugin.files import write_json
+from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.gan import Gan
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importance, synapse_importance
+from rcas_plugin.report.fonts import arrange, legible
 from rcas_plugin.report.pictures import new_figure, save_figure
 from rcas_plugin.selection import overlap, select_synapses
 
@@ -70,6 +71,7 @@ def look_inside(
 
 def write_look(look: Look, folder: Path) -> dict[str, Any]:
     """Write `importance.json` and its pictures into a folder; returns what the JSON holds."""
+    remove_leftovers(folder)
     target, remaining = look.target, look.remaining
     shared = overlaps(look)
     summary = {
@@ -135,14 +137,14 @@ def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int =
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, (name, weight) in zip(axes, weights.items(), strict=False):
         image = axis.imshow(_logarithm(_as_matrix(weight)), aspect="auto", cmap="viridis", interpolation="nearest")
-        axis.set_title(name.removesuffix(".weight_orig").removesuffix(".weight"), fontsize=7)
+        axis.set_title(legible(name.removesuffix(".weight_orig").removesuffix(".weight")), fontsize=7)
         axis.tick_params(labelsize=6)
         bar = figure.colorbar(image, ax=axis, fraction=0.06, pad=0.03)
         bar.ax.tick_params(labelsize=6)
     for axis in axes[len(weights) :]:
         axis.set_visible(False)
     figure.suptitle(f"{role}: log10 importance of each weight (rows: outputs, columns: inputs, mean over the kernel)", fontsize=9)
-    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    arrange(figure, rect=(0, 0, 1, 0.98))
     save_figure(figure, path)
 
 
@@ -156,7 +158,7 @@ def draw_histograms(path: Path, target: Importance, remaining: Importance) -> No
         axis.set_xlabel(f"log10 importance, {role}")
         axis.set_ylabel("weights")
         axis.legend(fontsize=8)
-    figure.tight_layout()
+    arrange(figure)
     save_figure(figure, path)
 
 
@@ -164,17 +166,18 @@ def draw_overlaps(path: Path, shared: Mapping[str, list[list[float]]], names: Se
     """The overlap of the labels' top sets, a matrix for G and one for D."""
     size = max(3.2, 0.42 * len(names) + 1.2)
     figure = new_figure(2 * size + 0.6, size)
+    shown = [legible(name) for name in names]
     for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
         matrix = np.array(shared[role])
         axis.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
-        axis.set_xticks(range(len(names)), names, fontsize=7, rotation=45, ha="right")
-        axis.set_yticks(range(len(names)), names, fontsize=7)
+        axis.set_xticks(range(len(names)), shown, fontsize=7, rotation=45, ha="right")
+        axis.set_yticks(range(len(names)), shown, fontsize=7)
         axis.set_title(f"{role}: overlap of top sets", fontsize=9)
         if len(names) <= 20:
             for (down, across), value in np.ndenumerate(matrix):
                 axis.text(across, down, f"{value:.2f}", ha="center", va="center", fontsize=6,
                           color="black" if value > 0.6 else "white")  # fmt: skip
-    figure.tight_layout()
+    arrange(figure)
     save_figure(figure, path)
 
 

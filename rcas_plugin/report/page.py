@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from rcas_plugin.files import atomic_path
+from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
 from rcas_plugin.metrics.swap import NEAREST, SET_METRICS
 from rcas_plugin.observer import load_neighbours
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
@@ -86,6 +86,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         RcasError: a folder holds no metrics of a swap.
     """
     groups = group(find_runs(folders))
+    remove_leftovers(out)
     level = common_level(groups)
     curves = []
     for file, panel in panels(groups).items():
@@ -129,8 +130,10 @@ def verdict(run: Run) -> str:
         parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
     rest = found["remaining"].get("recognised")
     if rest is not None:
-        was = before.get("remaining", {}).get("recognised", rest)
-        parts.append("the remaining labels are intact" if rest >= was - LOST else "the remaining labels have suffered")
+        was = before.get("remaining", {}).get("recognised")
+        parts.append(
+            "the remaining labels are intact" if was is None or rest >= was - LOST else "the remaining labels have suffered"
+        )
     sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
     return sentence[0].upper() + sentence[1:] + "."
 
@@ -343,7 +346,7 @@ def _facts(one: Group) -> list[tuple[str, str]]:
     metrics, record = one.runs[0].metrics, one.runs[0].record
     return [
         ("runs", ", ".join(run.folder.name for run in one.runs)),
-        ("pre-trained checkpoint", str(record.get("source", "not recorded"))),
+        ("pre-trained checkpoint", record.source or "not recorded"),
         ("generated images a label", str(metrics["images_a_label"])),
         ("neighbours of precision to coverage", f"{NEAREST}, fewer where there are fewer images"),
         ("time of the evaluations", duration(sum(found["evaluation_s"] for run in one.runs for found in run.steps.values()))),
@@ -361,6 +364,11 @@ def _title(groups: Sequence[Group]) -> str:
 
 
 def _file_name(index: int, one: Group, groups: Sequence[Group]) -> str:
-    method = str(one.runs[0].settings.get("method", "run"))
-    alike = [other for other in groups if str(other.runs[0].settings.get("method", "run")) == method]
+    """How the group's pictures are named: by its method, which a stranger's record may have anything as."""
+    method = _method_stem(one)
+    alike = [other for other in groups if _method_stem(other).lower() == method.lower()]
     return method if len(alike) == 1 else f"{method}_{index + 1}"
+
+
+def _method_stem(one: Group) -> str:
+    return safe_stem(one.runs[0].settings.get("method", "run"))

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from rcas_plugin.files import atomic_path
+from rcas_plugin.report.fonts import arrange, legible
 
 #: One a run, in the order in which they are drawn; told apart by the colour-blind too (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -36,10 +37,10 @@ def draw_before_after(
             axis = axes[down][across]
             _show_strip(axis, images[labels == label][:per_cell])
             if down == 0:
-                axis.set_title(title, fontsize=10)
+                axis.set_title(legible(title), fontsize=10)
             if across == 0:
-                axis.set_ylabel(name, rotation=0, ha="right", va="center", fontsize=9)
-    figure.tight_layout(pad=0.6, h_pad=0.2)
+                axis.set_ylabel(legible(name), rotation=0, ha="right", va="center", fontsize=9)
+    arrange(figure, pad=0.6, h_pad=0.2)
     save_figure(figure, path)
 
 
@@ -75,7 +76,7 @@ def draw_curves(
     for axis, (quantity, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for colour, (name, values) in zip(itertools.cycle(COLOURS), runs.items(), strict=False):
             means, low, high = ([value[which] for value in values.values()] for which in range(3))
-            axis.plot(list(values), means, marker="o", markersize=3, color=colour, label=name)
+            axis.plot(list(values), means, marker="o", markersize=3, color=colour, label=legible(name))
             if low != high:
                 axis.fill_between(list(values), low, high, color=colour, alpha=0.2, linewidth=0)
         if levels and quantity in levels:
@@ -88,7 +89,7 @@ def draw_curves(
             axis.set_yscale("log")
         axis.grid(alpha=0.3)
         axis.legend(fontsize=8)
-    figure.tight_layout()
+    arrange(figure)
     save_figure(figure, path)
 
 
@@ -105,7 +106,7 @@ def draw_neighbours(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor, Sequen
     for axis in axes.flatten():
         axis.set_axis_off()
     for row, (name, (generated, real, distances)) in enumerate(pairs.items()):
-        for down, (what, images) in enumerate(((f"{name}\ngenerated", generated), ("nearest\nreal", real))):
+        for down, (what, images) in enumerate(((f"{legible(name)}\ngenerated", generated), ("nearest\nreal", real))):
             for column, image in enumerate(images):
                 axis = axes[2 * row + down][column]
                 axis.set_axis_on()
@@ -114,7 +115,7 @@ def draw_neighbours(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor, Sequen
                     axis.set_ylabel(what, rotation=0, ha="right", va="center", fontsize=9)
                 if down == 1:
                     axis.set_xlabel(f"{distances[column]:.2g}", fontsize=8)
-    figure.tight_layout(pad=0.6)
+    arrange(figure, pad=0.6)
     save_figure(figure, path)
 
 
@@ -131,12 +132,13 @@ def draw_edits(path: Path, changed: Mapping[str, Mapping[str, float]], *, most: 
     figure = new_figure(7, 0.22 * sum(heights) + 0.4)
     panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
     for axis, (role, parts) in zip(panels, rows.items(), strict=True):
-        axis.barh(list(parts), [100 * part for part in parts.values()], color=COLOURS[0])
+        axis.barh(range(len(parts)), [100 * part for part in parts.values()], color=COLOURS[0])
+        axis.set_yticks(range(len(parts)), [legible(name) for name in parts])
         axis.invert_yaxis()
         axis.tick_params(axis="y", labelsize=6)
         axis.set_xlabel(f"% of the numbers of each weight of {role}", fontsize=8)
         axis.grid(axis="x", alpha=0.3)
-    figure.tight_layout()
+    arrange(figure)
     save_figure(figure, path)
 
 
@@ -153,14 +155,14 @@ def draw_confusion(path: Path, rows: Mapping[str, Sequence[int]], classes: Seque
     figure = new_figure(max(4.0, 1.6 + 0.42 * len(classes)), max(2.4, 1.2 + 0.32 * len(rows)))
     axis = figure.subplots()
     axis.imshow(parts, vmin=0, vmax=1, cmap="Blues", aspect="auto")
-    axis.set_xticks(range(len(classes)), classes, fontsize=7, rotation=45, ha="right")
-    axis.set_yticks(range(len(rows)), list(rows), fontsize=7)
+    axis.set_xticks(range(len(classes)), [legible(name) for name in classes], fontsize=7, rotation=45, ha="right")
+    axis.set_yticks(range(len(rows)), [legible(name) for name in rows], fontsize=7)
     axis.set_xlabel("class that the judge sees", fontsize=8)
     for (down, across), value in np.ndenumerate(parts):
         if value >= 0.005:
             axis.text(across, down, f"{100 * value:.0f}", ha="center", va="center", fontsize=6,
                       color="white" if value > 0.5 else "black")  # fmt: skip
-    figure.tight_layout()
+    arrange(figure)
     save_figure(figure, path)
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.fold import adapted, parts_of
+from rcas_plugin.report.fonts import arrange, legible
 from rcas_plugin.report.pictures import new_figure, save_figure
 
 
@@ -37,12 +38,12 @@ def draw_similarity(path: Path, state: Mapping[str, Any], before: Sequence[str],
     axes = figure.subplots(down, across, squeeze=False).flatten()
     for axis, (name, scores) in zip(axes, panels.items(), strict=False):
         shown = axis.imshow(scores.numpy(), cmap="PuOr_r", vmin=-limit, vmax=limit, aspect="auto")
-        axis.set_title(name.removesuffix(".weight"), fontsize=8)
-        axis.set_xticks(range(len(before)), before, fontsize=7, rotation=90)
-        axis.set_yticks(range(len(new)), new, fontsize=7)
+        axis.set_title(legible(name.removesuffix(".weight")), fontsize=8)
+        axis.set_xticks(range(len(before)), [legible(label) for label in before], fontsize=7, rotation=90)
+        axis.set_yticks(range(len(new)), [legible(label) for label in new], fontsize=7)
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle("similarity scores: what each new class (rows) borrows from the pre-trained ones (columns)", fontsize=9)
-    figure.tight_layout()
+    arrange(figure)
     figure.colorbar(shown, ax=list(axes), shrink=0.8)
     save_figure(figure, path)

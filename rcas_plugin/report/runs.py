@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.metrics.curves import end_level, mean_interval, steps_to_level
+from rcas_plugin.metrics.schema import Edits, as_json
 from rcas_plugin.observer import EDITS, METRICS, read_metrics
+from rcas_plugin.record import Record, read_checked, read_record
 from rcas_plugin.report.pictures import Curves
-from rcas_plugin.studiogan.checkpoints import read_record
 
 #: mean, lower and upper end; all three alike for a single run.
 Interval = tuple[float, float, float]
@@ -27,25 +27,28 @@ class Run:
         folder: of the run.
         record: its `rcas.json`.
         metrics: its `swap_metrics.json`.
+        edits: what `prepare` changed (`rcas_plugin.edits`); empty where it was not noted.
     """
 
     folder: Path
-    record: Mapping[str, Any]
+    record: Record
     metrics: Mapping[str, Any]
+    edits: Mapping[str, Mapping[str, Mapping[str, Any]]]
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises `RcasError` where the folder holds no metrics of a swap."""
+        """Raises `RcasError` where the folder holds no metrics of a swap, or files that are none of the plugin's."""
         metrics = read_metrics(folder)
         if not metrics.get("steps"):
             raise RcasError(
                 f"{folder} holds no {METRICS}; give the checkpoint folder of a swap that ran with RCAS.swap_metrics over 0"
             )
-        return cls(folder, read_record(folder), metrics)
+        content = read_checked(folder / EDITS, Edits, "delete it, or take another run")
+        return cls(folder, read_record(folder), metrics, {} if content is None else as_json(content))
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return dict(self.record.get("swap") or {})
+        return dict(self.record.swap or {})
 
     @property
     def steps(self) -> dict[int, dict[str, Any]]:
@@ -55,12 +58,6 @@ class Run:
     @property
     def last(self) -> dict[str, Any]:
         return list(self.steps.values())[-1]
-
-    @cached_property
-    def edits(self) -> dict[str, dict[str, dict[str, Any]]]:
-        """What `prepare` changed (`rcas_plugin.edits`); empty where it was not noted."""
-        path = self.folder / EDITS
-        return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
     def curve(self, part: str, figure: str) -> dict[int, float]:
         """Step -> the figure, at the moments that have it."""
@@ -114,7 +111,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
     """Runs of the same settings and the same pre-trained GAN together, in the order given."""
     together: dict[str, list[Run]] = {}
     for run in runs:
-        key = json.dumps([run.settings, run.record.get("source"), run.metrics["slots"]], sort_keys=True)
+        key = json.dumps([run.settings, run.record.source, run.metrics["slots"]], sort_keys=True)
         together.setdefault(key, []).append(run)
     members = list(together.values())
     names = [str(several[0].settings.get("method", several[0].folder.name)) for several in members]

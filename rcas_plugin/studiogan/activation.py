@@ -59,10 +59,12 @@ class DistributedWorker:
     def __reduce__(self) -> tuple[Any, ...]:
         return _activated_worker, (source_folder(),)
 
+    @stop_with_a_sentence
     def __call__(self, local_rank: int, cfgs: Any, gpus_per_node: int, run_name: str, hdf5_path: str | None) -> None:
         from rcas_plugin.studiogan import wiring
 
         wiring.adopt(cfgs)
+        wiring.start(local_rank)
         try:
             self.upstream(local_rank, cfgs, gpus_per_node, run_name, hdf5_path)  # type: ignore[attr-defined]
         except KeyboardInterrupt:

@@ -1,4 +1,4 @@
-"""Evaluation backbones that need no download, through upstream's own evaluation: `--eval_backbone domain` and `file:PATH`.
+"""Evaluation backbones that need no download, through upstream's own evaluation: `--eval_backbone domain`, `file:`, `code:`.
 
 Upstream's five go on working; where their weights cannot be fetched, a sentence names the file and the place for it.
 """
@@ -9,7 +9,6 @@ import functools
 import hashlib
 import importlib
 import json
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,13 +18,15 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.folders import list_folders
 from rcas_plugin.metrics.domain import domain
-from rcas_plugin.studiogan.data import targets_and_names
+from rcas_plugin.studiogan.data import TORCHVISION, targets_and_names
+from rcas_plugin.studiogan.file_backbones import check_file, is_file_backbone, load_outputs, path_of, read_weights
 from rcas_plugin.studiogan.run import ActiveRun
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 
-DOMAIN, FILE = "domain", "file:"
+DOMAIN = "domain"
 
 
 def wire_backbones(run: ActiveRun) -> None:
@@ -35,23 +36,20 @@ def wire_backbones(run: ActiveRun) -> None:
 
 def is_own(name: str) -> bool:
     """Whether `--eval_backbone` names one of the plugin's."""
-    return name == DOMAIN or name.startswith(FILE)
+    return name == DOMAIN or is_file_backbone(name)
 
 
-def check_backbone(name: str) -> None:
-    """Raise `RcasError` where `--eval_backbone file:PATH` names no file."""
-    if name.startswith(FILE) and not Path(name.removeprefix(FILE)).expanduser().is_file():
-        raise RcasError(
-            f"--eval_backbone: there is no file {name.removeprefix(FILE)}; give a TorchScript or torch.export module, "
-            "or the weights of Inception"
-        )
+def check_backbone(name: str, img_size: int) -> None:
+    """Raise `RcasError` where `--eval_backbone` names a file that is no backbone for images of `img_size` pixels a side."""
+    if is_file_backbone(name):
+        check_file(name, img_size)
 
 
 def cache_name(run: ActiveRun, name: str) -> str:
     """The backbone in upstream's cache file names: no slashes, and another for other content."""
     if name == DOMAIN:
         return f"domain-{fingerprint(run)}"
-    path = Path(name.removeprefix(FILE)).expanduser()
+    path = path_of(name)
     about = path.stat()
     return "file-" + hashlib.sha256(f"{path.resolve()} {about.st_size} {about.st_mtime_ns}".encode()).hexdigest()[:12]
 
@@ -83,9 +81,12 @@ def _load(run: ActiveRun, original: Any) -> Any:
     def load(eval_backbone: str, post_resizer: str, world_size: int, distributed_data_parallel: bool, device: Any) -> Any:
         if eval_backbone == DOMAIN:
             return _domain_model(run, device)
-        if eval_backbone.startswith(FILE):
-            path = Path(eval_backbone.removeprefix(FILE)).expanduser()
-            return _file_model(path, original, post_resizer, world_size, distributed_data_parallel, device)
+        if is_file_backbone(eval_backbone):
+            outputs = load_outputs(eval_backbone, device)
+            if outputs is not None:
+                return EvalModel(outputs, device)
+            path = path_of(eval_backbone)
+            return _inception(path, original, post_resizer, world_size, distributed_data_parallel, device)
         with _named_downloads(eval_backbone):
             return _upstreams(original, eval_backbone, post_resizer, world_size, distributed_data_parallel, device)
 
@@ -130,68 +131,44 @@ def domain_folder(run: ActiveRun) -> Path:
 
 
 def fingerprint(run: ActiveRun) -> str:
-    """Of the real data's content without opening an image: names, sizes and times of the files, and the image size."""
+    """Of the real data's content without opening an image: the image files, in HDF5 or not, and what is done to them."""
     base = run.base
-    samples = [] if base.hdf5_path is not None else getattr(base.data, "samples", [])
-    files = [path for path, _ in samples] or [str(base.hdf5_path or base.data_dir)]
-    about = [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in files]
+    about: Any = files_fingerprint(base.data_dir, base.data_name, train=base.train)
+    if not about:
+        file = Path(base.hdf5_path or base.data_dir)
+        about = [str(file), file.stat().st_size, file.stat().st_mtime_ns]
     targets, names = targets_and_names(base)
-    key = json.dumps([about, list(names), len(targets), run.cfgs.DATA.name, run.cfgs.DATA.img_size])
+    options = [run.cfgs.DATA.name, run.cfgs.DATA.img_size, run.cfgs.RUN.pre_resizer]
+    key = json.dumps([about, list(names), len(targets), *options])
     return hashlib.sha256(key.encode()).hexdigest()[:16]
 
 
-# files ----------------------------------------------------------------------------------------------------------------------
+def files_fingerprint(data_dir: str | Path, name: str, *, train: bool) -> str:
+    """Of the image files of `data_dir`'s train/ or valid/ folder; "" where the images come from torchvision or HDF5 alone."""
+    if name in TORCHVISION:
+        return ""
+    root = Path(data_dir) / ("train" if train else "valid")
+    return list_folders(root).fingerprint() if root.is_dir() else ""
 
 
-def _file_model(path: Path, original: Any, post_resizer: str, world_size: int, parallel: bool, device: Any) -> Any:
-    """A module from a file, or Inception with weights from a file; told apart by what is in it."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # TorchScript is on its way out, and the files are still about
-            module: Any = torch.jit.load(str(path), map_location="cpu").to(device).eval()
-    except RuntimeError:
-        module = _exported(path, device)
-    if module is not None:
-        return EvalModel(functools.partial(_two_outputs, module, path), device)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types here
-        reason = str(error).splitlines()[0][:100] if str(error) else type(error).__name__
-        raise RcasError(
-            f"--eval_backbone: {path} is no TorchScript or torch.export module and no file of weights ({reason})"
-        ) from None
+# upstream's ---------------------------------------------------------------------------------------------------------------
+
+
+def _inception(path: Path, original: Any, *args: Any) -> Any:
+    """Upstream's Inception with weights from a file."""
+    state = read_weights(path)
     inception: Any = importlib.import_module("metrics.inception_net")
     fetch = inception.load_state_dict_from_url
     inception.load_state_dict_from_url = lambda *args, **kwargs: state
     try:
-        return _upstreams(original, "InceptionV3_tf", post_resizer, world_size, parallel, device)
+        return _upstreams(original, "InceptionV3_tf", *args)
     except RuntimeError as error:
-        raise RcasError(f"--eval_backbone: {path} holds no weights of Inception: {str(error).splitlines()[0]}") from None
+        raise RcasError(
+            f"--eval_backbone: {path} holds no weights of Inception ({str(error).splitlines()[0]}); other networks' weights need "
+            "their architecture in the metadata of a safetensors file"
+        ) from None
     finally:
         inception.load_state_dict_from_url = fetch
-
-
-def _exported(path: Path, device: Any) -> Any:
-    load: Any = torch.load
-    torch.load = lambda *args, **kwargs: load(*args, **{**kwargs, "weights_only": True})  # no code in pickled weights
-    try:
-        return torch.export.load(str(path)).module().to(device)
-    except Exception:  # not such a file; torch raises many types here
-        return None
-    finally:
-        torch.load = load
-
-
-def _two_outputs(module: Any, path: Path, images: Tensor) -> tuple[Tensor, Tensor]:
-    """Features and logits; a module that returns one tensor gives it as both."""
-    given = module(images)
-    pair = tuple(given) if isinstance(given, tuple | list) else (given, given)
-    if len(pair) != 2 or any(not isinstance(one, Tensor) or one.dim() != 2 for one in pair):
-        raise RcasError(
-            f"--eval_backbone: {path} must map images (n, 3, height, width) in [-1, 1] to features (n, d), or to features and "
-            "logits (n, classes)"
-        )
-    return pair
 
 
 @contextmanager

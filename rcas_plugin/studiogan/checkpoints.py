@@ -1,32 +1,33 @@
-"""StudioGAN's checkpoint folders: found, read without pickled code, compared with a config's networks, recorded."""
+"""StudioGAN's checkpoint folders: found, read without pickled code, compared with a config's networks."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from importlib.metadata import version
+import re
+import warnings
+import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import atomic_path, write_json
+from rcas_plugin.files import atomic_path
 from rcas_plugin.fold import fold_state
-from rcas_plugin.labels import LabelPlan
-from rcas_plugin.settings import RcasSettings
-
-#: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
-RECORD = "rcas.json"
+from rcas_plugin.safe_load import load
 
 
 def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Path]:
     """The files of a checkpoint by network: `G`, `D` and, where it is there, `G_ema`.
 
+    Args:
+        folder: of the checkpoint.
+        best: take the best and not the newest; a folder of best weights alone has no others.
+
     Raises:
         RcasError: the folder or one of G and D is missing.
     """
-    root, when = Path(folder), "best" if best else "current"
+    root, when = Path(folder), "best" if best or holds_best_alone(folder) else "current"
     if not root.is_dir():
         raise RcasError(f"-ckpt: there is no folder {root}; give the folder that holds model=G-{when}-weights-step=….pth")
     found = {}
@@ -40,20 +41,41 @@ def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Pat
     return found
 
 
+def holds_best_alone(folder: str | Path) -> bool:
+    """Whether a checkpoint folder has best weights, and no newest ones."""
+    names = [path.name for path in Path(folder).glob("model=*-weights-step=*.pth")]
+    return any("-best-" in name for name in names) and not any("-current-" in name for name in names)
+
+
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """The content of one checkpoint file, on the CPU.
+    """The content of one checkpoint file, on the CPU; read alike whoever asks, StudioGAN activated or not.
 
     Raises:
         RcasError: the file is truncated, holds code, or is no StudioGAN checkpoint.
     """
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of files that are none of torch's, which the sentence says
+            warnings.simplefilter("ignore")
+            content = load(path)
     except Exception as error:  # torch raises many types here, and none of them names the file
-        reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
-        raise RcasError(f"-ckpt: {path} cannot be read ({reason}); put a whole checkpoint file in its place") from None
-    if not isinstance(content, dict) or "state_dict" not in content:
+        raise RcasError(f"-ckpt: {path} cannot be read: {_reason(path, error)}") from None
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no state_dict")
     return content
+
+
+def _reason(path: Path, error: Exception) -> str:
+    """What is wrong with a file that torch does not load, and the cure; torch's own words are for who writes code."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}; put a file that can be read in its place"
+    refused = re.search(r"GLOBAL ([\w.]+)", str(error))
+    if refused is not None:
+        return f"it holds objects of type {refused[1]}, which are not allowed in a checkpoint; save tensors and numbers alone"
+    if zipfile.is_zipfile(path):
+        return "it is damaged, or holds something else than tensors and numbers; put a whole checkpoint file in its place"
+    with path.open("rb") as file:
+        cut = file.read(2) == b"PK"
+    return f"it is {'cut short' if cut else 'cut short, or no file of torch'}; put a whole checkpoint file in its place"
 
 
 def read_states(folder: str | Path, *, best: bool = False, folded: bool = False) -> dict[str, dict[str, Any]]:
@@ -81,24 +103,26 @@ def write_checkpoint(folder: str | Path, network: str, when: str, step: int, sta
             path.unlink()
 
 
-def other_size(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], size: int) -> int:
-    """What stands in a checkpoint for the config's `size`: of the first tensor that differs in one dimension of that size."""
+def labels_in(
+    state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], more: Mapping[str, torch.Tensor], labels: int
+) -> int:
+    """How many labels the network of a checkpoint has; `labels` where its tensors do not tell.
+
+    Args:
+        state: the checkpoint's tensors.
+        expected: the tensors of a network of `labels` labels.
+        more: of one label more.
+        labels: K.
+    """
     for key, wanted in expected.items():
-        given = state[key].shape if key in state else wanted.shape
-        if len(given) == len(wanted.shape):
-            differing = [(a, b) for a, b in zip(given, wanted.shape, strict=True) if a != b]
-            if len(differing) == 1 and differing[0][1] == size:
-                return differing[0][0]
-    return size
+        if key in state and state[key].ndim == wanted.ndim:
+            for size, here, there in zip(state[key].shape, wanted.shape, more[key].shape, strict=True):
+                if there != here and (size - here) % (there - here) == 0 and size > here - labels * (there - here):
+                    return labels + (size - here) // (there - here)
+    return labels
 
 
-def compare(
-    state: Mapping[str, torch.Tensor],
-    expected: Mapping[str, torch.Tensor],
-    path: Path,
-    backbone: str,
-    sizes: tuple[int, int] = (0, 0),
-) -> None:
+def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], path: Path, backbone: str) -> None:
     """Raise `RcasError` unless a checkpoint's tensors are those of the config's network.
 
     Args:
@@ -106,10 +130,9 @@ def compare(
         expected: the network's.
         path: of the checkpoint, for the sentence.
         backbone: likewise.
-        sizes: a tensor may have the first in one dimension in which the network's has the second: numbers of labels.
     """
     missing, extra = [k for k in expected if k not in state], [k for k in state if k not in expected]
-    other = [k for k in expected if k in state and not _alike(state[k].shape, expected[k].shape, sizes)]
+    other = [k for k in expected if k in state and state[k].shape != expected[k].shape]
     if not (missing or extra or other):
         return
     if missing or extra:
@@ -121,42 +144,3 @@ def compare(
         f"-ckpt: {path.name} is not of this config's {backbone} network ({what}); "
         "take the config that trained it, with its MODEL section and DATA.num_classes"
     )
-
-
-def _alike(given: Sequence[int], wanted: Sequence[int], sizes: tuple[int, int]) -> bool:
-    if len(given) != len(wanted):
-        return False
-    return [pair for pair in zip(given, wanted, strict=True) if pair[0] != pair[1]] in ([], [sizes])
-
-
-def read_record(folder: str | Path) -> dict[str, Any]:
-    """What a run under the plugin recorded beside its checkpoint, or an empty dictionary."""
-    path = Path(folder) / RECORD
-    if not path.is_file():
-        return {}
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError):
-        raise RcasError(f"-ckpt: {path} cannot be read; delete it, and name the classes in RCAS.labels") from None
-    return content if isinstance(content, dict) else {}
-
-
-def plain_record(names: Sequence[str]) -> dict[str, Any]:
-    """The record of a run without a swap: the class behind each label."""
-    return {"labels": list(names), "rcas_plugin": version("rcas-plugin")}
-
-
-def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> dict[str, Any]:
-    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from."""
-    return {
-        **plain_record(plan.names),
-        "labels_before": list(plan.names_before),
-        "slots": {str(label): plan.names[label] for label in sorted(plan.slots)},
-        "remaining": sorted(plan.remaining),
-        "swap": settings.model_dump(mode="json"),
-        "source": str(Path(source).resolve()),
-    }
-
-
-def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
-    write_json(Path(folder) / RECORD, dict(record))

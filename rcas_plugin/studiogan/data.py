@@ -12,27 +12,21 @@ import h5py
 import torch
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, CIFAR100
-from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from rcas_plugin.dataset import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset
 
-_TORCHVISION = {"CIFAR10": CIFAR10, "CIFAR100": CIFAR100}
+#: Data sets that upstream takes from torchvision, 32x32 images, by name.
+TORCHVISION = {"CIFAR10": CIFAR10, "CIFAR100": CIFAR100}
+#: Data sets that upstream neither crops nor resizes, by name (its `MISC.no_proc_data`).
+AS_THEY_ARE = (*TORCHVISION, "Tiny_ImageNet")
 
 
 def hdf5_path(data_dir: str | Path, name: str, img_size: int, resizer: str | None) -> Path:
     """Where upstream's `make_hdf5` puts the training data; `resizer` is None where images are not resized."""
     suffix = f"_{resizer}" if resizer is not None else ""
     return Path(data_dir) / f"{name}_{img_size}{suffix}_train.hdf5"
-
-
-def folder_classes(folder: Path) -> DataClasses:
-    """Classes of an image folder in torchvision's order, with the number of image files in each."""
-    names = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-    counts = (
-        sum(path.suffix.lower() in IMG_EXTENSIONS for path in (folder / name).rglob("*") if path.is_file()) for name in names
-    )
-    return DataClasses(tuple(names), tuple(counts))
 
 
 def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
@@ -49,8 +43,8 @@ def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
     if RUN.data_dir is None:
         raise RcasError("-data is missing; give the folder of the data set, which holds train/<class>/ or an HDF5 file")
     root = Path(RUN.data_dir)
-    if DATA.name in _TORCHVISION:
-        data = _TORCHVISION[DATA.name](root=str(root), train=True, download=True)
+    if DATA.name in TORCHVISION:
+        data = TORCHVISION[DATA.name](root=str(root), train=True, download=True)
         return _counted(data.targets, tuple(data.classes))
     if (root / "train").is_dir():
         return folder_classes(root / "train")
@@ -63,6 +57,18 @@ def data_classes(DATA: Any, RUN: Any, no_resize: Sequence[str]) -> DataClasses:
             raise RcasError(f"-data: {stored} cannot be read; delete it, or put it back whole") from None
         return _counted(labels, tuple(str(index) for index in range(max(labels) + 1)))
     raise RcasError(f"-data: {root} holds no train/<class>/ folders" + (f" and no {stored.name}" if RUN.load_train_hdf5 else ""))
+
+
+def named_classes(DATA: Any, RUN: Any) -> tuple[str, ...]:
+    """The names of the training data's classes by index; empty where they have none, as in HDF5 files."""
+    root = Path(RUN.data_dir or "")
+    if RUN.data_dir is not None and DATA.name in TORCHVISION:
+        try:
+            return tuple(TORCHVISION[DATA.name](root=str(root), train=True, download=False).classes)
+        except RuntimeError:  # not there, or there as HDF5 alone
+            return ()
+    folders = root / "train"
+    return folder_classes(folders).names if RUN.data_dir is not None and folders.is_dir() else ()
 
 
 def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:

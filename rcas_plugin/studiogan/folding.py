@@ -6,17 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import write_json
+from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.fold import adapted, fold_state
+from rcas_plugin.record import Record, plain_record, read_record, write_record
 from rcas_plugin.report.propagation import draw_similarity, similarity_scores
-from rcas_plugin.studiogan.checkpoints import (
-    checkpoint_files,
-    plain_record,
-    read_checkpoint,
-    read_record,
-    write_checkpoint,
-    write_record,
-)
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_checkpoint
 
 
 def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
@@ -42,6 +36,7 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
     if not any(adapted(content["state_dict"]) for content in current.values()):
         raise RcasError(f"-ckpt: {source} holds plain weights alone; there is nothing to fold, use it as it is")
     record = read_record(source)
+    remove_leftovers(out)
     for when in ("current", "best"):
         try:
             files = checkpoint_files(source, best=when == "best")
@@ -51,19 +46,19 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
             content = read_checkpoint(path)
             step = int(path.stem.partition("step=")[2])
             write_checkpoint(out, network, when, step, _plain(content, record, network, out))
-    names = record.get("labels") or []
-    if names:
-        write_record(out, {**plain_record(names), "folded_from": str(source.resolve())})
+    if record.labels:
+        kept = record.model_dump(mode="json", include={"labels_before", "slots", "remaining"}, exclude_unset=True)
+        write_record(out, {**plain_record(record.labels), **kept, "folded_from": str(source.resolve())})
     _write_similarity(out, current["G"]["state_dict"], record)
     return sorted(path.name for path in out.iterdir())
 
 
-def _plain(content: dict[str, Any], record: dict[str, Any], network: str, out: Path) -> dict[str, Any]:
+def _plain(content: dict[str, Any], record: Record, network: str, out: Path) -> dict[str, Any]:
     plain = {**content, "state_dict": fold_state(content["state_dict"])}
     role = {"G": "generator", "D": "discriminator"}.get(network)
     if content.get("optimizer") and role is not None:
-        count = (record.get("plain_parameters") or {}).get(role)
-        if count is None:
+        count = _plain_parameters(record).get(role)
+        if count is None or not 0 < count <= len(plain["state_dict"]):
             raise RcasError(
                 f"-ckpt: the record rcas.json does not say how many parameters {network} has; run a step of the run again"
             )
@@ -74,13 +69,22 @@ def _plain(content: dict[str, Any], record: dict[str, Any], network: str, out: P
     return plain
 
 
-def _write_similarity(out: Path, state: dict[str, Any], record: dict[str, Any]) -> None:
+def _plain_parameters(record: Record) -> dict[str, int]:
+    """Role -> the parameters of the plain network; runs of version 0.1.0 recorded them at the top level."""
+    for place in (record.method, record.model_extra or {}):
+        counts = place.get("plain_parameters")
+        if isinstance(counts, dict):
+            return {role: count for role, count in counts.items() if isinstance(count, int)}
+    return {}
+
+
+def _write_similarity(out: Path, state: dict[str, Any], record: Record) -> None:
     scores = similarity_scores(state)
     if not scores:
         return
     rows, columns = next(iter(scores.values())).shape
-    before = record.get("labels_before") or [str(label) for label in range(columns)]
-    new = list((record.get("slots") or {}).values()) or [str(row) for row in range(rows)]
+    before = record.labels_before if len(record.labels_before) == columns else [str(label) for label in range(columns)]
+    new = list(record.slots.values()) if len(record.slots) == rows else [str(row) for row in range(rows)]
     draw_similarity(out / "similarity.png", state, before, new)
     layers = {name: [[round(float(score), 4) for score in row] for row in values] for name, values in scores.items()}
     write_json(out / "similarity.json", {"new": new, "before": before, "scores": layers})

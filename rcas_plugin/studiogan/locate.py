@@ -16,7 +16,7 @@ SUBMODULE = REPOSITORY / "third_party" / "PyTorch-StudioGAN"
 
 
 def candidates(given: str | Path | None = None) -> list[Path]:
-    """Where StudioGAN is looked for: what was given alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
+    """Where StudioGAN is looked for: `given` alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
     if given is not None:
         return [Path(given)]
     if os.environ.get("STUDIOGAN_ROOT"):
@@ -35,9 +35,7 @@ def find_studiogan(given: str | Path | None = None) -> Path:
         if (root / "src" / "main.py").is_file() and (root / "src" / "loader.py").is_file():
             return root.resolve()
     fetch = "run: git submodule update --init --depth 1, or " if is_clone() else ""
-    raise RcasError(
-        f"no StudioGAN in {' or '.join(map(str, looked))}; {fetch}give one with --studiogan PATH or STUDIOGAN_ROOT"
-    )
+    raise RcasError(f"no StudioGAN in {' or '.join(map(str, looked))}; {fetch}give one with --studiogan PATH or STUDIOGAN_ROOT")
 
 
 def commit_of(root: Path) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -11,23 +11,25 @@ from typing import Any, Literal
 import torch
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Method
 from rcas_plugin.observer import Observer
+from rcas_plugin.record import RECORD, Record, plain_record, read_record, same_swap, swap_record
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import RcasSettings, parse_settings
 from rcas_plugin.studiogan.checkpoints import (
     checkpoint_files,
     compare,
-    other_size,
-    plain_record,
+    holds_best_alone,
+    labels_in,
     read_checkpoint,
-    read_record,
-    swap_record,
+    read_states,
 )
-from rcas_plugin.studiogan.data import data_classes
+from rcas_plugin.studiogan.data import data_classes, named_classes
+from rcas_plugin.studiogan.latents import latents_of
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
 Mode = Literal["swap", "resume", "evaluate"]
@@ -95,10 +97,11 @@ class ActiveRun:
         known, the config and the time of a step."""
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:
-            own = {} if self.method is None else self.method.record()
-            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about, **own}
+            of_method = {} if self.method is None else self.method.record()
+            about |= {"method": of_method} if of_method else {}
+            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about}
         if self.names is None:  # a large data set takes a while to list
-            self.names = class_names(self.cfgs)
+            self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)
         return {**plain_record(self.names), **about}
 
 
@@ -124,15 +127,18 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
     if RUN.ckpt_dir is None:
         raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
     record = read_record(RUN.ckpt_dir)
-    resumes = record.get("swap") == settings.model_dump(mode="json")
+    resumes = same_swap(record, settings)
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
-    recorded = record.get("labels_before" if resumes else "labels")  # a swap's own record names the new class in the slot
+    recorded = record.labels_before if resumes else record.labels  # a swap's own record names the new class in the slot
     method = phases[settings.method]
     before = cfgs.DATA.num_classes
     if method.changes_labels:
         before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs)
-    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before)
+    plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before, dropped=record.dropped,
+                          former=() if resumes else record.former)  # fmt: skip
+    if resumes:
+        _check_still(record, plan)
     method.check(settings, plan, cfgs.OPTIMIZATION.total_steps)
     unused = [label for label in range(plan.num_classes) if label not in plan.live]
     if RUN.intra_class_fid and unused:
@@ -141,8 +147,61 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         )
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs)
+    if mode == "swap":
+        check_networks(cfgs, settings, plan)
     source = str(Path(RUN.ckpt_dir).resolve())
-    return SwapRun(settings, plan, classes, mode, source, str(record.get("source", source)) if resumes else source)
+    return SwapRun(settings, plan, classes, mode, source, record.source or source if resumes else source)
+
+
+def _check_still(record: Record, plan: LabelPlan) -> None:
+    """Raise `RcasError` where an index names another class of the data set than when the swap started."""
+    for label, (then, now) in enumerate(zip(record.labels, plan.names, strict=False)):
+        if then != now:
+            raise RcasError(
+                f"RCAS.swap: label {label} had the new class {then!r} when the swap started, and the index names {now!r} now; "
+                "name the class by its folder, in quotes"
+            )
+
+
+def check_plain_run(cfgs: Any) -> None:
+    """Raise `RcasError` where a run without an `RCAS` section would show a label another class than it was trained on.
+
+    StudioGAN takes the data set's folders in order for the labels. Images are generated by label alone: what asks for the data's
+    is training, and metrics a class.
+    """
+    RUN = cfgs.RUN
+    goes_on = RUN.ckpt_dir is not None and RUN.freezeD == -1  # freezeD transfers between class counts
+    if goes_on:
+        check_checkpoint(cfgs)
+    by_class = RUN.train or RUN.intra_class_fid or RUN.GAN_train or RUN.GAN_test
+    if not by_class or (cfgs.MODEL.g_cond_mtd == "W/O" and cfgs.MODEL.d_cond_mtd == "W/O"):
+        return
+    record = read_record(RUN.ckpt_dir) if goes_on else Record()
+    names = named_classes(cfgs.DATA, RUN)
+    if record.labels and (names != record.labels if names else record.swap is not None):
+        shown = f"the data set's are {_shown(names)}" if names else "the data set has no class names"
+        raise RcasError(
+            f"-ckpt: {RECORD} beside the checkpoint records the labels {_shown(record.labels)}, in order, and {shown}; "
+            "without an RCAS section a label would get another class's images: "
+            + (f"take the section that {RECORD} records under swap, " if record.swap is not None else "add an RCAS section, ")
+            + "or give the data set those folders"
+        )
+    if len(names) > cfgs.DATA.num_classes:
+        raise RcasError(
+            f"DATA.num_classes: {cfgs.DATA.num_classes} labels, and the data set has {len(names)} class folders "
+            f"({_shown(names)}); set it to {len(names)}, or take the other folders out"
+        )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
+
+
+def take_best_alone(cfgs: Any) -> None:
+    """Make StudioGAN load the best weights where `-ckpt` names a folder that holds no others, and say so."""
+    if cfgs.RUN.ckpt_dir is not None and not cfgs.RUN.load_best and holds_best_alone(cfgs.RUN.ckpt_dir):
+        cfgs.RUN.load_best = True
+        print(f"rcas: {cfgs.RUN.ckpt_dir} holds best weights alone; they are taken")
 
 
 def check_checkpoint(cfgs: Any) -> None:
@@ -152,17 +211,16 @@ def check_checkpoint(cfgs: Any) -> None:
 
 def labels_of_checkpoint(cfgs: Any) -> int:
     """How many labels the GAN of `-ckpt` has, which may be more or fewer than the config's; raises like `check_checkpoint`."""
-    expected = empty_networks(cfgs)["G"]
     state = fold_state(read_checkpoint(checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)["G"])["state_dict"])
-    found = other_size(state, expected, cfgs.DATA.num_classes)
+    labels = cfgs.DATA.num_classes
+    found = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
     _check_files(cfgs, found)
     return found
 
 
 def _check_files(cfgs: Any, labels: int) -> None:
     files = checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)
-    expected = empty_networks(cfgs)
-    sizes = (labels, cfgs.DATA.num_classes)
+    expected = empty_networks(cfgs, labels)
     for network, path in files.items():
         content = read_checkpoint(path)
         state = content["state_dict"]
@@ -171,13 +229,39 @@ def _check_files(cfgs: Any, labels: int) -> None:
                 f"-ckpt: {path.name} holds what its method has put around the weights; "
                 f"fold it first: rcas fold -ckpt {cfgs.RUN.ckpt_dir} -o OUT"
             )
-        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone, sizes)
+        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
         if network == "D" and "run_name" not in content:
             raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
+        if network == "D" and not is_plain_name(content["run_name"]):  # StudioGAN names its log file by it
+            raise RcasError(
+                f"-ckpt: {path} holds {content['run_name']!r:.80} as run_name, which is no name; take it from its maker anew"
+            )
 
 
-def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
+def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan) -> None:
+    """Raise `RcasError` where the method cannot work on this config's networks (`Method.check_networks`)."""
+    generator, discriminator = _build(cfgs, cfgs.DATA.num_classes)
+    for network in (generator, discriminator):
+        if next(network.parameters()).is_meta:
+            network.to_empty(device="cpu")
+    gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
+    states = read_states(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best, folded=True)
+    phases[settings.method].check_networks(settings, plan, gan, states)
+
+
+def empty_networks(cfgs: Any, labels: int | None = None) -> dict[str, dict[str, torch.Tensor]]:
     """The tensors that this config's G and D would have: names and shapes, and no memory but for StyleGAN's.
+
+    Args:
+        cfgs: upstream's Configurations.
+        labels: in place of the config's number of labels.
+    """
+    generator, discriminator = _build(cfgs, cfgs.DATA.num_classes if labels is None else labels)
+    return {"G": generator.state_dict(), "D": discriminator.state_dict()}
+
+
+def _build(cfgs: Any, labels: int) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """G and D of the config without memory, but for StyleGAN's.
 
     StyleGAN computes its filters as it is built, and moves them to a device of their own, which no tensor without memory can.
     """
@@ -189,15 +273,15 @@ def empty_networks(cfgs: Any) -> dict[str, dict[str, torch.Tensor]]:
     ops.init_weights = lambda modules, method: None
     try:
         with torch.random.fork_rng(devices=[]), torch.device(device):
-            networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=_without_ema(cfgs.MODEL),
-                             STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES, RUN=cfgs.RUN, device=device, logger=None)  # fmt: skip
+            networks = build(DATA=_changed(cfgs.DATA, num_classes=labels), OPTIMIZATION=cfgs.OPTIMIZATION,
+                             MODEL=_changed(cfgs.MODEL, apply_g_ema=False), STYLEGAN=cfgs.STYLEGAN, MODULES=cfgs.MODULES,
+                             RUN=cfgs.RUN, device=device, logger=None)  # fmt: skip
     finally:
         ops.init_weights = initialise
-    return {"G": networks[0].state_dict(), "D": networks[3].state_dict()}
+    return networks[0], networks[3]
 
 
-def _without_ema(MODEL: Any) -> Any:
-    copy = type(MODEL)()
-    vars(copy).update(vars(MODEL))
-    copy.apply_g_ema = False
+def _changed(section: Any, **values: Any) -> Any:
+    copy = type(section)()
+    vars(copy).update(vars(section), **values)
     return copy

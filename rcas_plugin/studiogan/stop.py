@@ -20,7 +20,13 @@ def stop_with_a_sentence(function: F) -> F:
         try:
             return function(*args, **kwargs)
         except RcasError as error:
-            print(f"rcas: error: {error}", file=sys.stderr, flush=True)
+            print(f"rcas: error: {_sentence(error)}", file=sys.stderr, flush=True)
             raise SystemExit(2) from None
 
     return guarded  # type: ignore[return-value]
+
+
+def _sentence(error: RcasError) -> str:
+    """What an error says, without the traceback that torch puts before it where a data loader's process raised it."""
+    text = str(error)
+    return text.rpartition("RcasError: ")[2].strip() if "Original Traceback" in text else text

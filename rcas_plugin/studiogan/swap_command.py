@@ -6,7 +6,8 @@ import copy
 import math
 import shlex
 import subprocess
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,23 @@ from typing import Any
 import torch
 import yaml
 
+from rcas_plugin.dataset import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
-from rcas_plugin.studiogan.data import folder_classes
+from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
+from rcas_plugin.record import Record, read_record, same_swap
+from rcas_plugin.settings import ClassRef, RcasSettings, parse_settings
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a swap for each step of the pre-training, where --steps says nothing else.
 SHARE = 0.2
 #: How often a checkpoint is saved.
 SAVES = 10
+#: Name of the swap's config, which StudioGAN puts into the run's name; it is kept in the run's folder.
+CONFIG = "swap.yaml"
+#: What names the pre-trained labels here.
+LABELS = "--labels"
 
 
 @dataclass(frozen=True)
@@ -33,17 +40,35 @@ class SwapPlan:
 
     Attributes:
         config: the swap's StudioGAN config.
-        path: where it is written.
-        command: runs it.
+        settings: its RCAS section, checked.
+        ckpt: the checkpoint that was named.
+        out: where runs go.
+        command: runs main.py; the config is still to be named (`command_with`).
         sentences: what the user is told first.
         done: whether the swap ended before; there is nothing to do.
     """
 
     config: dict[str, Any]
-    path: Path
-    command: list[str]
+    settings: RcasSettings
+    ckpt: Path
+    out: Path
+    command: tuple[str, ...]
     sentences: tuple[str, ...]
     done: bool
+
+    @property
+    def text(self) -> str:
+        """The config as YAML."""
+        return yaml.safe_dump(self.config, sort_keys=False, allow_unicode=True)
+
+    @property
+    def run(self) -> Path | None:
+        """The folder of this swap's run, or None before there is one."""
+        return find_run(self.out, self.ckpt, self.settings)
+
+    def command_with(self, config: str) -> list[str]:
+        """The whole command, with the config's path."""
+        return [*self.command, "-cfg", config]
 
 
 def plan_swap(
@@ -58,6 +83,7 @@ def plan_swap(
     method: str = "class_swap",
     steps: int | None = None,
     new_data: Path | None = None,
+    labels: Sequence[str] | None = None,
     accelerate: bool = False,
 ) -> SwapPlan:
     """Work out config and command of a swap; nothing is written.
@@ -66,87 +92,109 @@ def plan_swap(
         studiogan: its root folder.
         ckpt: the pre-trained checkpoint's folder.
         data: the data set's folder, which holds train/<class>/.
-        slot: the label that is given up: a recorded class name, or an index.
+        slot: the label that is given up: the name of its class, or an index.
         new: the new class: a folder name, or an index.
-        out: where the swap's config and runs go; the same one again goes on with an interrupted swap.
+        out: where the swap's runs go; the same swap again with the same one goes on.
         cfg: the config that trained the checkpoint; by default the recorded one, or StudioGAN's own of the run's name.
         method: `RCAS.method`.
         steps: of the swap; by default a fifth of the pre-training's.
         new_data: a folder of the new class's images, where they are not in `data`.
+        labels: class folder of each label at pre-training, where no run recorded them (`RCAS.labels`).
         accelerate: `RCAS.accelerate`.
 
     Raises:
-        RcasError: the checkpoint, its config or the data are not there.
+        RcasError: the checkpoint, its config or the data are not there, or do not fit the swap.
     """
     record = read_record(ckpt)
     content = read_checkpoint(checkpoint_files(ckpt)["D"])
     config = copy.deepcopy(_config(studiogan, ckpt, record, str(content.get("run_name", "")), cfg))
-    section: dict[str, Any] = {
-        "method": method,
-        "swap": {_reference(slot, record.get("labels") or ()): _reference(new, _folders(data) if new_data is None else (new,))},
-    }
-    if new_data is not None:
-        section["new_data"] = str(new_data.resolve())
-    if accelerate:
-        section["accelerate"] = True
-    parse_settings(section)
+    num_classes, classes = _num_classes(config, ckpt), _classes(data)
+    more: dict[str, Any] = {"new_data": str(new_data.resolve())} if new_data is not None else {}
+    more |= {"labels": list(labels)} if labels is not None else {}
+    more |= {"accelerate": True} if accelerate else {}
+    new_ref = reference_of(new, classes.names) if new_data is None else new
+
+    def section_of(recorded: Sequence[str]) -> dict[str, Any]:
+        names = _names(num_classes, classes, labels, recorded, new_ref, slot)
+        return {"method": method, "swap": {reference_of(slot, names): new_ref}, **more}
+
+    section: dict[str, Any] = {}
+    if record.swap is not None and len(record.labels_before) == num_classes and labels in (None, [*record.labels_before]):
+        section = section_of(record.labels_before)
+    goes_on = bool(section) and same_swap(record, parse_settings(section))  # the run itself was named
+    if not goes_on:
+        section = section_of(record.labels)
+        resolve_labels(parse_settings(section), num_classes, classes, record.labels, dropped=record.dropped,
+                       former=record.former, key=LABELS)  # fmt: skip
+    settings = parse_settings(section)
+    run = find_run(out, ckpt, settings)
     options = config.setdefault("OPTIMIZATION", {})
-    before = int(options.get("total_steps", 0))
-    total = steps if steps is not None else math.ceil(SHARE * before / 100) * 100
+    before = options.get("total_steps") if isinstance(options.get("total_steps"), int) else 0
+    total = steps if steps is not None else before if goes_on else math.ceil(SHARE * before / 100) * 100
     if total < 1:
         raise RcasError("--steps is missing; the config does not say how long the pre-training was")
     config["RCAS"], options["total_steps"] = section, total
 
-    run = interrupted_run(out, ckpt)
     step = 0 if run is None else int(read_checkpoint(checkpoint_files(run)["D"])["step"])
     # upstream makes one step more than it was asked for, and saves that too where each step is saved
-    path, save_freq = out / "swap.yaml", max(2, total // SAVES)
+    save_freq = max(2, total // SAVES)
     # HDF5 in memory: upstream resizes the images there, and reads them once
     command = main_command(
-        studiogan, "-t", "-cfg", str(path), "-ckpt", str(run or ckpt), "-data", str(data), "-save", str(out), "-hdf5", "-l",
+        studiogan, "-t", "-ckpt", str(run or ckpt), "-data", str(data), "-save", str(out), "-hdf5", "-l",
         "--pre_resizer", "lanczos", "-metrics", "none", "--print_freq", str(save_freq), "--save_freq", str(save_freq),
         *([] if torch.cuda.is_available() else ["--num_workers", "0"]),
     )  # fmt: skip
     sentences = [f"{method}: label {slot} of {ckpt} becomes {new}, in {total} steps; it goes to {out}"]
     if run is not None:
         sentences.append(f"goes on after step {step}, in {run}")
-    seconds = record.get("seconds_per_step")
+    seconds = record.seconds_per_step
     if seconds and step < total:
-        left = (total - step) * float(seconds)
-        sentences.append(
-            f"about {_minutes(left)} at the {float(seconds):.2g} s a step of the pre-training; an added loss takes longer"
-        )
-    return SwapPlan(config, path, command, tuple(sentences), done=run is not None and step >= total)
+        left = (total - step) * seconds
+        sentences.append(f"about {_minutes(left)} at the {seconds:.2g} s a step of the pre-training; an added loss takes longer")
+    return SwapPlan(config, settings, ckpt, out, tuple(command), tuple(sentences), done=run is not None and step >= total)
 
 
 def run_swap(plan: SwapPlan) -> int:
-    """Write the config and run main.py; its exit code. Ctrl-C reaches main.py, which saves a checkpoint."""
-    with atomic_path(plan.path) as temporary:
-        temporary.write_text(yaml.safe_dump(plan.config, sort_keys=False, allow_unicode=True), encoding="utf-8")
-    with subprocess.Popen(plan.command) as process:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue  # the child has got it too, and is saving
+    """Run main.py; its exit code. Ctrl-C reaches main.py, which saves a checkpoint.
+
+    The config is kept in the run's folder, once there is one: what main.py refuses leaves nothing behind.
+    """
+    with tempfile.TemporaryDirectory(prefix="rcas-swap-") as folder:
+        config = Path(folder) / CONFIG
+        config.write_text(plan.text, encoding="utf-8")
+        with subprocess.Popen(plan.command_with(str(config))) as process:
+            code = None
+            while code is None:
+                try:
+                    code = process.wait()
+                except KeyboardInterrupt:
+                    continue  # the child has got it too, and is saving
+    if code != 2 and plan.run is not None:
+        with atomic_path(plan.run / CONFIG) as temporary:
+            temporary.write_text(plan.text, encoding="utf-8")
+    return code
 
 
 def shown(plan: SwapPlan) -> str:
     """The config and the command, as `--dry-run` prints them."""
-    text = yaml.safe_dump(plan.config, sort_keys=False, allow_unicode=True)
-    return f"# {plan.path}\n{text}\n{shlex.join(plan.command)}"
+    return f"# {CONFIG}\n{plan.text}\n{shlex.join(plan.command_with(CONFIG))}"
 
 
-def interrupted_run(out: Path, ckpt: Path) -> Path | None:
-    """The newest run in `out` that started from `ckpt`, or None."""
-    source = str(ckpt.resolve())
-    runs = [folder for folder in (out / "checkpoints").glob("*") if read_record(folder).get("source") == source]
-    return max(runs, key=lambda folder: folder.stat().st_mtime, default=None)
+def find_run(out: Path, ckpt: Path, settings: RcasSettings) -> Path | None:
+    """The run of a swap that can be gone on with, or None: `ckpt` itself, or the newest in `out` that started from it."""
+    source = ckpt.resolve()
+    saved: dict[float, Path] = {}
+    for folder in [ckpt, *(out / "checkpoints").glob("*")]:
+        record = read_record(folder)
+        if same_swap(record, settings) and (folder.resolve() == source or record.source == str(source)):
+            times = [path.stat().st_mtime for path in folder.glob("model=D-*.pth")]  # none where it was stopped before it saved
+            saved |= {max(times): folder} if times else {}
+    return saved[max(saved)] if saved else None
 
 
-def _config(studiogan: Path, ckpt: Path, record: Mapping[str, Any], run_name: str, cfg: Path | None) -> dict[str, Any]:
-    if cfg is None and isinstance(record.get("config"), dict):
-        return dict(record["config"])
+def _config(studiogan: Path, ckpt: Path, record: Record, run_name: str, cfg: Path | None) -> dict[str, Any]:
+    if cfg is None and record.config is not None:
+        return dict(record.config)
     if cfg is None:  # upstream names a run after its data set and its config file
         found = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
                  if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
@@ -157,22 +205,51 @@ def _config(studiogan: Path, ckpt: Path, record: Mapping[str, Any], run_name: st
         content = yaml.safe_load(cfg.read_text(encoding="utf-8"))
     except (OSError, yaml.YAMLError) as error:
         raise RcasError(f"--cfg: {cfg} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict):
+    if not isinstance(content, dict) or not all(isinstance(keys, dict) for keys in content.values()):
         raise RcasError(f"--cfg: {cfg} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
     content.pop("RCAS", None)
     return content
 
 
-def _folders(data: Path) -> tuple[str, ...]:
+def _classes(data: Path) -> DataClasses:
     root = data / "train"
     if not root.is_dir():
         raise RcasError(f"--data: {data} holds no train/<class>/ folders")
-    return folder_classes(root).names
+    return folder_classes(root)
 
 
-def _reference(given: str, names: Any) -> int | str:
-    """A class by name where there is one of that name, else by index, as `RCAS.swap` has it."""
-    return int(given) if given not in names and given.isdigit() else given
+def _num_classes(config: dict[str, Any], ckpt: Path) -> int:
+    number = config.get("DATA", {}).get("num_classes")
+    if not isinstance(number, int) or number < 1:
+        raise RcasError(f"--cfg: the config of {ckpt} holds no DATA.num_classes; give the config that trained the checkpoint")
+    return number
+
+
+def _names(
+    num_classes: int,
+    classes: DataClasses,
+    labels: Sequence[str] | None,
+    recorded: Sequence[str],
+    new: ClassRef,
+    slot: str,
+) -> tuple[str, ...]:
+    """The class of each label.
+
+    Raises:
+        RcasError: nothing says them, or the slot is one label by name and another by index, and nothing records which is meant.
+    """
+    new_name = new if isinstance(new, str) else classes.names[new] if new < len(classes.names) else ""
+    number = reference_of(slot, ())
+    index = number if isinstance(number, int) and number < num_classes else None
+    slots = [slot if index is None else index]
+    names, how = name_labels(num_classes, classes.names, labels, recorded, {new_name}, slots=slots, key=LABELS)
+    guessed = how in ("folders", "other folders")
+    if guessed and index is not None and slot in names and names[index] != slot:
+        raise RcasError(
+            f"--slot: {slot} is the class of label {names.index(slot)}, and label {slot} has the class {names[index]!r}, "
+            f"by a guess; give {LABELS} {' '.join(names)}, or other names, and in --slot the class by its name"
+        )
+    return names
 
 
 def _minutes(seconds: float) -> str:

@@ -13,22 +13,37 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 import yaml
 
 from rcas_plugin.accelerate import accelerate
 from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
 from rcas_plugin.fold import rebuild_adapters
-from rcas_plugin.gan import Gan, Latents
+from rcas_plugin.gan import Gan, register_minibatch_layer
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.observer import Observer
+from rcas_plugin.record import write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.backbones import cache_name, check_backbone, domain_folder, fingerprint, is_own, wire_backbones
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states, write_record
+from rcas_plugin.studiogan.backbones import (
+    cache_name,
+    check_backbone,
+    domain_folder,
+    files_fingerprint,
+    fingerprint,
+    is_own,
+    wire_backbones,
+)
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.data import swap_dataset, targets_and_names
-from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_checkpoint, plan_run
+from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.studiogan.leftovers import clear_leftovers
+from rcas_plugin.studiogan.look import check_data, check_img_size
+from rcas_plugin.studiogan.options import check_options
+from rcas_plugin.studiogan.run import ActiveRun, SwapRun, check_plain_run, plan_run, take_best_alone
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.studiogan.worker import make_worker
@@ -51,6 +66,8 @@ def wire() -> None:
     replace("models.model.load_generator_discriminator", "method", _load_networks)
     replace("models.model.prepare_parallel_training", "frozen", _parallel)
     replace("utils.ckpt.load_StudioGAN_ckpts", "start", _load_checkpoint)
+    replace("utils.ema.Ema.update", "held", _update_average)
+    replace("utils.ema.EmaStylegan2.update", "held", _update_average)
     replace("utils.log.make_run_name", "name", _run_name)
     replace("utils.misc.calculate_all_sn", "adapters", _calculate_all_sn)
     replace("utils.misc.toggle_grad", "trainable", _toggle_grad)
@@ -63,6 +80,15 @@ def wire() -> None:
 def adopt(cfgs: Any) -> None:
     """Take over a config in the process that trains; a spawned process gets it by pickle."""
     RUN.cfgs, RUN.swap = cfgs, getattr(cfgs, "rcas_run", None)
+
+
+def start(local_rank: int) -> None:
+    """Before upstream does anything: one process removes what a killed run has left half-written."""
+    options = RUN.cfgs.RUN
+    if local_rank == 0 and options.current_node == 0:
+        goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
+        clear_leftovers(options.save_dir, options.data_dir, options.ckpt_dir if goes_on else None,
+                        spare=None if goes_on else options.ckpt_dir)  # fmt: skip
 
 
 def report() -> None:
@@ -115,8 +141,12 @@ def _check(original: Any) -> Any:
             raise RcasError(
                 f"--save_freq {self.RUN.save_freq} is no multiple of --print_freq {self.RUN.print_freq}; choose one that is"
             )
+        if not is_plain_name(self.DATA.name):  # StudioGAN names files and folders by it
+            raise RcasError(
+                f"DATA.name: {self.DATA.name!r} is not allowed; allowed: a name without / and \\, for files and folders"
+            )
         backbone = self.RUN.eval_backbone
-        check_backbone(backbone)
+        check_backbone(backbone, self.DATA.img_size)
         if is_own(backbone):
             self.RUN.eval_backbone = "InceptionV3_tf"  # what upstream's own check knows
         try:
@@ -125,25 +155,20 @@ def _check(original: Any) -> Any:
             raise RcasError(" ".join(str(error).split()) or "StudioGAN refuses this combination of options") from None
         finally:
             self.RUN.eval_backbone = backbone
-        _check_canvas(self)
+        check_options(self)
+        check_img_size(self)
         self.rcas_run = None
+        take_best_alone(self)
         section = self.super_cfgs.get("RCAS")
         if section is not None:
             self.rcas_run = plan_run(self, vars(section))
             _say_plan(self.rcas_run)
-        elif self.RUN.ckpt_dir is not None and self.RUN.freezeD == -1:  # freezeD transfers between class counts
-            check_checkpoint(self)
+        else:
+            check_plain_run(self)
+        check_data(self, self.rcas_run)
         adopt(self)
 
     return check_compatability
-
-
-def _check_canvas(cfgs: Any) -> None:
-    """Upstream draws a canvas in rows of 8 at each save step, and fails there where the batch does not divide into rows."""
-    sampler = importlib.import_module("utils.misc").define_sampler
-    batch, classes = cfgs.OPTIMIZATION.batch_size // cfgs.OPTIMIZATION.world_size, cfgs.DATA.num_classes
-    if sampler(cfgs.DATA.name, cfgs.MODEL.d_cond_mtd, batch, classes) == "acending_some" and batch % 8:
-        raise RcasError(f"OPTIMIZATION.batch_size: {batch} images a process; allowed: a multiple of 8, or at least {8 * classes}")
 
 
 def _say_plan(run: Any) -> None:
@@ -158,11 +183,8 @@ def _say_plan(run: Any) -> None:
             lines.append(f"  label {label}: not used any more")
     what = {"swap": "starts from", "resume": "goes on in", "evaluate": "is evaluated in"}[run.mode]
     print(f"rcas: {run.settings.method} {what} {run.source}", *lines, sep="\n")
-    if plan.guessed:
-        print(
-            "rcas: nothing records the classes that the checkpoint was trained on; its labels are taken to be the data set's "
-            "folders in order. Set RCAS.labels if they were others."
-        )
+    for remark in plan.remarks:
+        print(f"rcas: {remark}")
 
 
 def _define_losses(original: Any) -> Any:
@@ -170,7 +192,8 @@ def _define_losses(original: Any) -> Any:
     def define_losses(self: Any) -> None:
         original(self)
         if RUN.method is not None:
-            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR)
+            factor = self.LOSS.mh_lambda if self.LOSS.adv_loss == "MH" else 1.0
+            self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR, factor)
             self.LOSS.d_loss = _with_term(self.LOSS.d_loss, DISCRIMINATOR)
 
     return define_losses
@@ -187,7 +210,9 @@ def _define_optimizer(original: Any) -> Any:
     return define_optimizer
 
 
-def _with_term(loss: Any, role: str) -> Any:
+def _with_term(loss: Any, role: str, factor: float = 1.0) -> Any:
+    """The loss with the method's term; `factor` is what upstream multiplies the sum by, and the term counts whole."""
+
     @functools.wraps(loss)
     def total(*args: Any, **kwargs: Any) -> Any:
         value = loss(*args, **kwargs)
@@ -199,7 +224,7 @@ def _with_term(loss: Any, role: str) -> Any:
         else:
             real, fake = seen[:2]
             term = RUN.method.discriminator_loss(Batch(RUN.step, *fake, *real))
-        return value if term is None else value + term
+        return value if term is None else value + term / factor
 
     return total
 
@@ -226,8 +251,8 @@ def _dataset(original: Any) -> Any:
 
 
 def _cached_apart(original: Any) -> Any:
-    """Upstream caches statistics of the real data by the names of data set and backbone; a swap's real data are others, and
-    the plugin's backbones differ by their content."""
+    """Upstream caches statistics of the real data by the names of data set and backbone; a swap's real data are others, the
+    plugin's backbones differ by their content, and images may have been replaced since."""
 
     @functools.wraps(original)
     def prepare(*args: Any, cfgs: Any, **kwargs: Any) -> Any:
@@ -235,6 +260,10 @@ def _cached_apart(original: Any) -> Any:
             cfgs = copy.copy(cfgs)
             cfgs.RUN = copy.copy(cfgs.RUN)
             cfgs.RUN.eval_backbone = cache_name(RUN, cfgs.RUN.eval_backbone)
+        if files := files_fingerprint(cfgs.RUN.data_dir, cfgs.DATA.name, train=cfgs.RUN.ref_dataset == "train"):
+            cfgs = copy.copy(cfgs)
+            cfgs.DATA = copy.copy(cfgs.DATA)
+            cfgs.DATA.name += f"-{files}"
         if RUN.swap is not None:
             plan = RUN.swap.plan
             key = json.dumps([sorted(plan.class_to_label.items()), {k: list(v) for k, v in plan.new_files.items()}])
@@ -340,18 +369,31 @@ def _step_of(folder: str, best: bool) -> int:
 
 
 def _parallel(original: Any) -> Any:
-    """DDP waits for the gradient of every parameter, and a method that freezes some leaves them without one."""
+    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+
+    What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
+    """
 
     @functools.wraps(original)
     def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
         model: Any = importlib.import_module("models.model")
         ddp = model.DDP
-        if RUN.method is not None and RUN.method.freezes:
+        networks = [] if RUN.gan is None else list(RUN.gan.networks.values())
+        frozen = any(not parameter.requires_grad for network in networks for parameter in network.parameters())
+        if frozen or RUN.cfgs.RUN.freezeD > 0 or (RUN.method is not None and RUN.method.freezes):
             model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
+        for network in networks:
+            network.requires_grad_(True)
+            if dist.is_initialized():
+                for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
+                    dist.broadcast(buffer, 0)
         try:
-            return original(*args, **kwargs)
+            made = original(*args, **kwargs)
         finally:
             model.DDP = ddp
+        if RUN.method is not None and RUN.gan is not None:
+            RUN.method.choose_trained(RUN.gan)
+        return made
 
     return prepare_parallel_training
 
@@ -359,24 +401,6 @@ def _parallel(original: Any) -> Any:
 def _accelerate(gan: Gan, swap: SwapRun) -> None:
     if swap.settings.accelerate:
         accelerate(gan.generator, gan.discriminator)
-
-
-def latents_of(MODEL: Any) -> Latents:
-    """Latents as the config's generator takes them: the prior, and InfoGAN's codes behind it."""
-
-    def draw(n: int, source: torch.Generator) -> torch.Tensor:
-        if MODEL.z_prior == "uniform":
-            z = torch.rand(n, MODEL.z_dim, generator=source) * 2 - 1
-        else:
-            z = torch.randn(n, MODEL.z_dim, generator=source)
-        if MODEL.info_type in ("discrete", "both"):
-            codes = torch.randint(MODEL.info_dim_discrete_c, (n, MODEL.info_num_discrete_c), generator=source)
-            z = torch.cat([z, torch.nn.functional.one_hot(codes, MODEL.info_dim_discrete_c).flatten(1).float()], 1)
-        if MODEL.info_type in ("continuous", "both"):
-            z = torch.cat([z, torch.rand(n, MODEL.info_num_conti_c, generator=source) * 2 - 1], 1)
-        return z
-
-    return draw
 
 
 def _own_folder(cfgs: Any) -> Path:
@@ -470,6 +494,22 @@ def _toggle_grad(original: Any) -> Any:
     return toggle_grad
 
 
+def _update_average(original: Any) -> Any:
+    """What the method does not let the moving average of G take in stays what it is."""
+
+    @functools.wraps(original)
+    def update(self: Any, *args: Any, **kwargs: Any) -> None:
+        held = []
+        if RUN.method is not None:
+            named = (*self.target.named_parameters(), *self.target.named_buffers())
+            held = [(tensor.data, tensor.detach().clone()) for name, tensor in named if not RUN.method.averaged(name)]
+        original(self, *args, **kwargs)
+        for tensor, value in held:
+            tensor.copy_(value)
+
+    return update
+
+
 def _register_stylegan_layers() -> None:
     """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
     for name in ("models.stylegan2", "models.stylegan3"):
@@ -482,3 +522,5 @@ def _register_stylegan_layers() -> None:
         ):
             if hasattr(module, layer):
                 register_module_type(getattr(module, layer), kind)
+        if hasattr(module, "MinibatchStdLayer"):
+            register_minibatch_layer(module.MinibatchStdLayer, "group_size")

@@ -9,7 +9,7 @@ from typing import Any
 from tqdm.auto import tqdm
 
 from rcas_plugin.observer import newest, scalars
-from rcas_plugin.studiogan.checkpoints import write_record
+from rcas_plugin.record import write_record
 from rcas_plugin.studiogan.run import ActiveRun
 
 

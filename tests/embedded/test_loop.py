@@ -14,8 +14,9 @@ from PIL import Image
 from rcas_plugin import RcasError, Selection
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.record import read_record
 from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
 CONFIG = {
     "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
@@ -43,14 +44,14 @@ def data(tmp_path: Path) -> Path:
 def test_a_swap_from_nothing(tmp_path: Path, data: Path) -> None:
     (data / "train" / "d").rename(tmp_path / "d")
     pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
-    assert read_record(pretrained)["labels"] == ["a", "b", "c"]
+    assert read_record(pretrained).labels == ("a", "b", "c")
     files = {path: path.read_bytes() for path in pretrained.iterdir()}
     (tmp_path / "d").rename(data / "train" / "d")
 
     rcas = {"swap": {"b": "d"}, "importance": {"samples": 4}, "snapshot_images": 2, "swap_metrics": 0, "preset": "rcas"}
     run = loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, save_freq=2, progress=False)
     assert "class_swap" in run.name
-    assert read_record(run)["labels"] == ["a", "d", "c"]
+    assert read_record(run).labels == ("a", "d", "c")
     assert Selection.load(run / "selection.safetensors").fraction("generator") > 0
     assert list(moments(run)) == [0, 2, 3]
     assert not torch.equal(load_snapshot(run, "before")[0], load_snapshot(run, "reinit")[0])
@@ -103,3 +104,22 @@ def test_the_config_accelerates_a_swap(tmp_path: Path, data: Path, monkeypatch: 
         rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "swap_metrics": 0, "accelerate": wanted}
         loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
         assert len(accelerated) == (2 if wanted else 0)
+
+
+def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
+    """L7 L10: the embedded loop has the same look, listing and loader: centre square, 16 bits, hidden folders, broken files."""
+    train = data / "train"
+    (train / ".ipynb_checkpoints").mkdir()
+    (train / "c" / "0.png").unlink()
+    wide = np.zeros((8, 16), np.uint16)
+    wide[:, 4:12] = 60 * 257
+    for name in "012":
+        Image.fromarray(wide).save(train / "c" / f"{name}.png")
+    images, targets, classes = loop._read_images(train, 32)
+    assert classes.names == ("a", "b", "c", "d")
+    assert classes.counts == (3, 3, 3, 3)
+    torch.testing.assert_close(images[targets == 2], torch.full((3, 3, 32, 32), 60 / 127.5 - 1))
+    (train / "b" / "1.png").write_bytes(b"cut off")
+    with pytest.raises(RcasError, match=r"^-data: .*1\.png cannot be read"):
+        loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    assert not (tmp_path / "out").exists()

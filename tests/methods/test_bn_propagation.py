@@ -16,7 +16,8 @@ from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
 from rcas_plugin.methods.bn_propagation import BnPropagation, stages_of
-from rcas_plugin.propagation import propagations, table_of
+from rcas_plugin.methods.class_swap import ClassSwap
+from rcas_plugin.propagation import PropagatedNames, propagations, table_of
 from rcas_plugin.settings import parse_settings
 
 CLASSES = DataClasses(tuple("abcdefg"), (500,) * 7)
@@ -199,6 +200,64 @@ def test_a_swap_starts_from_the_old_class_and_is_matched_to_the_new_one(pair: An
     assert "in 3 updates" in method.lines[0]  # type: ignore[attr-defined]
 
 
+def test_the_match_leaves_the_moving_average(pair: Any) -> None:
+    """F3: the average takes over the matched scores and residuals, and keeps all else; other labels' images stay to the bit."""
+    method = method_for(4, swap={"b": "e"}, label_start={"how": "match", "iterations": 2, "batch_size": 4, "images": 6})
+    gan = Gan(Generator(6, 4, 1), Discriminator(4, 2), Generator(6, 4, 1), gaussian_latents(6))
+    average = copy.deepcopy(pair[0])
+    with torch.no_grad():
+        for parameter in average.parameters():
+            parameter.add_(0.05 * torch.randn_like(parameter))
+    states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": average.state_dict()}
+    method.load(gan, states)
+    method.prepare(gan)
+    assert gan.ema is not None
+    labels = torch.arange(4)
+    before, after = (sample_images(network, labels, gan.latents) for network in (average, gan.ema))
+    assert torch.equal(after[[0, 2, 3]], before[[0, 2, 3]])
+    assert (after[1] - before[1]).abs().max() > 1e-3
+    for name, made in propagations(gan.generator).items():
+        assert torch.equal(propagations(gan.ema)[name].residual, made.residual)
+        assert made.residual.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    ("stages", "expected"), [({"bn": 3, "ft": 1}, "bbbff"), ({"ft": 0}, "bbbbb"), ({"bn": 0}, "fffff"), ({"bn": 1}, "bffff")]
+)
+def test_no_step_belongs_to_a_stage_of_no_steps(stages: dict[str, int], expected: str) -> None:
+    """F14: the step that upstream makes beyond total_steps is one more of the last stage."""
+    method = method_for(4, swap={"b": "e"}, stages=stages)
+    assert "".join(method.stage_at(step)[0] for step in range(5)) == expected
+    assert method._stage[0] == expected[0]
+
+
+def test_stage_bn_alone_stays_frozen_behind_its_end(pair: Any) -> None:
+    """F14, F6: a step too many changes scores, residuals and tables alone, and the average of nothing else moves."""
+    method = method_for(4, total_steps=2, swap={"b": "e"}, stages={"ft": 0})
+    gan = loaded(pair, method, ema=True)
+    method.prepare(gan)
+    names, before = PropagatedNames.of(gan.generator), tensors(gan.generator)
+    run(gan, method, 3)
+    after = tensors(gan.generator)
+    assert {name for name in after if not torch.equal(after[name], before[name])} == names.scores | names.residuals | names.tables
+    assert {name for name in after if method.averaged(name)} == names.scores | names.residuals | names.tables
+    method._stage = "ft"
+    assert all(method.averaged(name) for name in after)
+
+
+def test_other_numbers_of_labels_are_checked_on_new_networks(pair: Any, odd_pair: Any) -> None:
+    """F13: what the method cannot do is refused from shapes alone, before networks are filled or files written."""
+    method = method_for(5, add=["e"])
+    settings, plan = method.context.settings, method.context.plan
+    states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict()}
+    gan = Gan(Generator(6, 5, 1), Discriminator(5, 2), None, gaussian_latents(6))
+    BnPropagation.check_networks(settings, plan, gan, states)
+    gan.discriminator.register_parameter("head", torch.nn.Parameter(torch.zeros(2 * 5, 3)))
+    paired = {**states["discriminator"], "head": torch.zeros(2 * 4, 3)}
+    with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation cannot give head of the discriminator other labels"):
+        BnPropagation.check_networks(settings, plan, gan, {**states, "discriminator": paired})
+
+
 @pytest.mark.parametrize(
     ("own", "count", "expected"), [({}, 99, 150), ({}, 100, 60), ({}, None, 60), ({"iterations": 3}, 10, 3)],
 )  # fmt: skip
@@ -269,6 +328,8 @@ def test_stages_that_do_not(stages: dict[str, int]) -> None:
 
 
 def test_a_generator_without_a_row_a_label(odd_pair: Any) -> None:
+    """F4: what a method cannot work on is refused before networks are filled, by class_swap and bn_propagation alike."""
+
     class Blind(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -279,5 +340,36 @@ def test_a_generator_without_a_row_a_label(odd_pair: Any) -> None:
 
     settings = parse_settings({"swap": {0: "d"}, "method": "bn_propagation"})
     plan = LabelPlan(3, {0: 3}, {1: 1}, ("d", "b", "c"), ("a", "b", "c"))
-    with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation finds no row or column a label"):
-        BnPropagation(Context(settings, plan)).prepare(Gan(Blind(), odd_pair[1], None, gaussian_latents(5)))
+    gan = Gan(Blind(), odd_pair[1], None, gaussian_latents(5))
+    states = {name: network.state_dict() for name, network in gan.networks.items()}
+    for refused in (
+        lambda: BnPropagation(Context(settings, plan)).prepare(gan),
+        lambda: BnPropagation.check_networks(settings, plan, gan, states),
+    ):
+        with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation finds no row or column a label"):
+            refused()
+    swap = parse_settings({"swap": {0: "d"}})
+    with pytest.raises(RcasError, match=r"^RCAS.label_start.how: match finds no row or column .* allowed: keep$"):
+        ClassSwap.check_networks(swap, plan, gan, states)
+    ClassSwap.check_networks(parse_settings({"swap": {0: "d"}, "preset": "rcas"}), plan, gan, states)
+
+
+def test_a_run_that_is_made_longer_starts_its_optimiser_anew(pair: Any) -> None:
+    """F14: a run of stage bn alone that goes on with more steps is in stage ft, whose optimiser has other parameters."""
+    first = method_for(4, total_steps=2, swap={"b": "e"}, stages={"bn": 2})
+    gan = loaded(pair, first)
+    first.prepare(gan)
+    state = copy.deepcopy(run(gan, first, 2).optimizers["generator"].state_dict())
+    second = method_for(4, total_steps=4, swap={"b": "e"}, stages={"bn": 2})
+    other = Gan(Generator(6, 4, 1), Discriminator(4, 2), None, gaussian_latents(6))
+    second.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
+    optimizers: dict[str, torch.optim.Optimizer] = {
+        "generator": torch.optim.Adam(other.generator.parameters()),
+        "discriminator": torch.optim.Adam(other.discriminator.parameters()),
+    }
+    second.optimizers_built(other, optimizers, lambda: 2)
+    optimizers["generator"].load_state_dict(state)
+    assert not optimizers["generator"].state
+    assert any("it starts anew" in line for line in second.lines)  # type: ignore[attr-defined]
+    other.generator(torch.randn(2, 6), torch.tensor([0, 1])).sum().backward()
+    optimizers["generator"].step()

@@ -94,6 +94,23 @@ def test_names_are_text_and_nothing_else(watched: Watched, tmp_path: Path) -> No
     assert "Class swap: b → <b>&d" in page.text
 
 
+@pytest.mark.parametrize("method", ["../elsewhere/x", "{root}/elsewhere/x", "a\0b", "x" * 5000, "nul", "", ["a"], None])
+def test_a_strangers_method_is_no_path(method: Any, tmp_path: Path) -> None:
+    """S2: whatever rcas.json calls its method, every file lands in the folder that was asked for."""
+    if isinstance(method, str):
+        method = method.replace("{root}", str(tmp_path))
+    (tmp_path / "elsewhere").mkdir()
+    runs = [a_run(tmp_path / name, method, [100, 4], retain=retain) for name, retain in (("a", 0), ("b", 1))]
+    before = {path for path in tmp_path.rglob("*") if path.is_file()}
+    out = tmp_path / "room" / "out"
+    page = Page(write_report(runs, out))
+    written = {path for path in tmp_path.rglob("*") if path.is_file()} - before
+    assert {path.parent for path in written} == {out}
+    assert len([path for path in written if path.name.endswith("_confusion.png")]) == 2
+    assert all(len(path.name) < 120 and path.name.isprintable() for path in written)
+    assert not page.all("script")
+
+
 def a_run(folder: Path, method: str, distances: list[float], **settings: Any) -> Path:
     """A run's folder with nothing but its figures."""
     none = dict.fromkeys(("kernel_distance", "precision", "recall", "density", "coverage"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.fold import adapted
 from rcas_plugin.gan import sample_images
+from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.snapshots import load_snapshot
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record, write_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.folding import fold_checkpoint
 
 
@@ -58,11 +60,26 @@ def test_a_plain_checkpoint_with_the_same_images(run: Path, tmp_path: Path, caps
             assert content["optimizer"]["state"] == {}
             plain = embedded.load_gan(tmp_path / "swap.yaml", None).networks["generator" if network == "G" else "discriminator"]
             torch.optim.Adam(plain.parameters()).load_state_dict(content["optimizer"])  # refuses other numbers of parameters
-    assert read_record(out)["labels"] == ["a", "c", "d"]
-    assert read_record(out)["folded_from"] == str(run)
+    assert read_record(out).labels == ("a", "c", "d")
+    assert read_record(out).folded_from == str(run)
     images, labels = load_snapshot(run, "step=2")
     gan = embedded.load_gan(tmp_path / "swap.yaml", out)
     torch.testing.assert_close(sample_images(gan.generator, labels, gan.latents), images, rtol=0, atol=0.5 / 127.5 + 1e-5)
+
+
+def test_a_run_of_an_earlier_version_is_folded(run: Path, tmp_path: Path) -> None:
+    """D7: what the method records lies under its own key now, and is found at its old place as well; odd numbers are refused."""
+    record = json.loads((run / RECORD).read_text())
+    counts = record.pop("method")["plain_parameters"]
+    (run / RECORD).write_text(json.dumps({**record, "plain_parameters": counts}))
+    fold_checkpoint(run, tmp_path / "folded")
+    optimizer = read_checkpoint(checkpoint_files(tmp_path / "folded")["G"])["optimizer"]
+    assert len(optimizer["param_groups"][0]["params"]) == counts["generator"]
+    for odd in ({"generator": 10**9, "discriminator": 10**9}, {"generator": "many"}, 3):
+        (run / RECORD).write_text(json.dumps({**record, "plain_parameters": odd}))
+        with pytest.raises(RcasError, match="does not say how many parameters"):
+            fold_checkpoint(run, tmp_path / "odd")
+    assert not (tmp_path / "odd").exists()
 
 
 def test_what_cannot_be_folded(run: Path, tmp_path: Path) -> None:
@@ -71,6 +88,7 @@ def test_what_cannot_be_folded(run: Path, tmp_path: Path) -> None:
         fold_checkpoint(tmp_path / "folded", tmp_path / "again")
     with pytest.raises(RcasError, match="is the run itself"):
         fold_checkpoint(run, run)
-    write_record(run, {})
+    record = json.loads((run / RECORD).read_text())
+    (run / RECORD).write_text(json.dumps({key: value for key, value in record.items() if key != "method"}))
     with pytest.raises(RcasError, match="does not say how many parameters"):
         fold_checkpoint(run, tmp_path / "no_record")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,13 @@ import yaml
 
 from rcas_plugin import RcasError
 from rcas_plugin.files import write_json
-from rcas_plugin.studiogan.swap_command import interrupted_run, plan_swap, shown
+from rcas_plugin.labels import resolve_labels
+from rcas_plugin.record import swap_record
+from rcas_plugin.studiogan import swap_command
+from rcas_plugin.studiogan.data import folder_classes
+from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
 
+LABELS = ["8", "9", "x"]
 CONFIG = {"DATA": {"name": "toy", "num_classes": 3}, "OPTIMIZATION": {"total_steps": 2450, "g_lr": 0.1}}
 
 
@@ -33,9 +39,17 @@ def room(tmp_path: Path) -> Path:
     (tmp_path / "studio" / "src" / "main.py").touch()
     own = yaml.safe_dump({**CONFIG, "RCAS": {"swap": {0: 1}}})
     (tmp_path / "studio" / "src" / "configs" / "toy" / "DCGAN.yaml").write_text(own)
-    for name in ("0", "8", "9", "rust"):
+    for name in ("0", "8", "9", "rust", "x"):
         (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        (tmp_path / "data" / "train" / name / "1.png").touch()
     return tmp_path
+
+
+def swapped(room: Path, folder: Path, ckpt: Path, slot: str = "9", new: str = "0", *, step: int, **options: Any) -> Path:
+    """A run of the swap that `rcas swap` plans."""
+    settings = plan(room, ckpt, slot, new, **options).settings
+    made = resolve_labels(settings, 3, folder_classes(room / "data" / "train"), LABELS)
+    return checkpoint(folder, {**swap_record(settings, made, ckpt), "config": CONFIG}, step=step)
 
 
 def plan(room: Path, ckpt: Path, slot: str = "9", new: str = "0", **options: Any) -> Any:
@@ -43,52 +57,161 @@ def plan(room: Path, ckpt: Path, slot: str = "9", new: str = "0", **options: Any
 
 
 def test_the_recorded_config_with_the_swap_in_it(room: Path) -> None:
-    ckpt = checkpoint(room / "ckpt", {"labels": ["8", "9", "x"], "config": CONFIG, "seconds_per_step": 0.5})
+    ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG, "seconds_per_step": 0.5})
     found = plan(room, ckpt)
     assert found.config["RCAS"] == {"method": "class_swap", "swap": {"9": "0"}}
     assert found.config["OPTIMIZATION"] == {"total_steps": 500, "g_lr": 0.1}, "a fifth of the pre-training, in full hundreds"
     assert CONFIG["OPTIMIZATION"]["total_steps"] == 2450
     assert not (room / "out").exists()
-    assert found.command[-2:] == ["--num_workers", "0"] or torch.cuda.is_available()
+    assert found.command[-2:] == ("--num_workers", "0") or torch.cuda.is_available()
     assert str(ckpt) in found.command
     assert any("about 4 min at the 0.5 s a step" in sentence for sentence in found.sentences)
     text = shown(found)
     assert yaml.safe_load(text[: text.rindex("\n\n")])["RCAS"]["swap"] == {"9": "0"}
     assert "-hdf5 -l" in text
+    assert text.endswith("-cfg swap.yaml")
 
 
 def test_indices_names_and_options(room: Path) -> None:
-    ckpt = checkpoint(room / "ckpt", {"labels": ["a", "b", "c"], "config": CONFIG})
+    ckpt = checkpoint(room / "ckpt", {"labels": ["8", "9", "0"], "config": CONFIG})
     found = plan(room, ckpt, "2", "rust", steps=40, method="fine_tune", accelerate=True)
     assert found.config["RCAS"] == {"method": "fine_tune", "swap": {2: "rust"}, "accelerate": True}
     assert found.config["OPTIMIZATION"]["total_steps"] == 40
     fresh = room / "fresh"
     fresh.mkdir()
-    assert plan(room, ckpt, "b", "7", new_data=fresh).config["RCAS"]["swap"] == {"b": "7"}
-    assert plan(room, ckpt, "b", "2").config["RCAS"]["swap"] == {"b": 2}
+    (fresh / "1.png").touch()
+    assert plan(room, ckpt, "8", "7", new_data=fresh).config["RCAS"]["swap"] == {"8": "7"}
+    assert plan(room, ckpt, "8", "4").config["RCAS"]["swap"] == {"8": 4}
 
 
 def test_without_a_record_it_is_studiogans_config_of_the_runs_name(room: Path) -> None:
-    found = plan(room, checkpoint(room / "ckpt", None))
+    found = plan(room, checkpoint(room / "ckpt", None), labels=LABELS)
     assert found.config["OPTIMIZATION"]["g_lr"] == 0.1
-    assert found.config["RCAS"]["swap"] == {9: "0"}
+    assert found.config["RCAS"] == {"method": "class_swap", "swap": {"9": "0"}, "labels": LABELS}
     with pytest.raises(RcasError, match=r"^--cfg is missing; .* does not record the config that trained it"):
         plan(room, checkpoint(room / "other", None, run_name="elsewhere-train"))
     (room / "mine.yaml").write_text("DATA: {name: mine}")
-    with pytest.raises(RcasError, match=r"^--steps is missing"):
+    with pytest.raises(RcasError, match=r"^--cfg: .* holds no DATA.num_classes"):
         plan(room, room / "other", cfg=room / "mine.yaml")
+    (room / "mine.yaml").write_text("DATA: {name: mine, num_classes: 3}")
+    with pytest.raises(RcasError, match=r"^--steps is missing"):
+        plan(room, room / "other", cfg=room / "mine.yaml", labels=LABELS)
     with pytest.raises(RcasError, match=r"^--data: .* holds no train/<class>/ folders"):
         plan_swap(room / "studio", room / "ckpt", room / "nowhere", "9", "0", room / "out")
 
 
-def test_the_same_command_goes_on(room: Path) -> None:
-    ckpt = checkpoint(room / "ckpt", {"labels": ["8", "9", "x"], "config": CONFIG})
-    assert interrupted_run(room / "out", ckpt) is None
+def test_the_same_swap_goes_on(room: Path) -> None:
+    """L4: the newest run of the same swap of the same checkpoint; more steps go further, and it is done when they are."""
+    ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG})
+    assert plan(room, ckpt).run is None
     checkpoint(room / "out" / "checkpoints" / "other", {"source": "/elsewhere"}, step=500)
-    run = checkpoint(room / "out" / "checkpoints" / "mine", {"source": str(ckpt.resolve())}, step=200)
-    found = plan(room, ckpt)
-    assert interrupted_run(room / "out", ckpt) == run
-    assert found.command[found.command.index("-ckpt") + 1] == str(run)
-    assert any("goes on after step 200" in sentence for sentence in found.sentences)
-    assert not found.done
+    swapped(room, room / "out" / "checkpoints" / "earlier", ckpt, step=100)
+    for file in (room / "out" / "checkpoints" / "earlier").glob("*.pth"):
+        os.utime(file, (1, 1))
+    run = swapped(room, room / "out" / "checkpoints" / "mine", ckpt, step=200)
+    (room / "out" / "checkpoints" / "stopped").mkdir()  # before its first checkpoint
+    (room / "out" / "checkpoints" / "stopped" / "rcas.json").write_bytes((run / "rcas.json").read_bytes())
+    for found in (plan(room, ckpt), plan(room, ckpt, "1"), plan(room, ckpt, accelerate=True)):
+        assert found.run == run
+        assert found.command[found.command.index("-ckpt") + 1] == str(run)
+        assert any("goes on after step 200" in sentence for sentence in found.sentences)
+        assert not found.done
     assert plan(room, ckpt, steps=200).done
+
+
+@pytest.mark.parametrize(
+    ("slot", "new", "options"),
+    [("8", "0", {}), ("9", "rust", {}), ("9", "0", {"method": "fine_tune"}), ("9", "0", {"labels": ["8", "9", "y"]})],
+)
+def test_another_swap_starts_from_the_checkpoint_that_was_named(room: Path, slot: str, new: str, options: dict[str, Any]) -> None:
+    """L4: another slot, class or method with the same --out is neither done nor goes on with the first one's result."""
+    (room / "data" / "train" / "y").mkdir()
+    (room / "data" / "train" / "y" / "1.png").touch()
+    ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG})
+    swapped(room, room / "out" / "checkpoints" / "mine", ckpt, step=500)
+    assert plan(room, ckpt).done
+    found = plan(room, ckpt, slot, new, **options)
+    assert (found.run, found.done) == (None, False)
+    assert found.command[found.command.index("-ckpt") + 1] == str(ckpt)
+    assert not any("goes on" in sentence for sentence in found.sentences)
+
+
+def test_a_run_that_is_named_itself_goes_on_wherever_it_lies(room: Path) -> None:
+    """L4: a moved run folder as --ckpt, with the swap that it holds; another swap starts from it."""
+    ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG})
+    run = swapped(room, room / "moved", ckpt, step=200)
+    found = plan(room, run)
+    assert (found.run, found.config["OPTIMIZATION"]["total_steps"]) == (run, CONFIG["OPTIMIZATION"]["total_steps"])
+    assert plan(room, run, "0", "9").run is None, "back to the first class"
+    assert plan(room, run, "0", "rust").run is None
+
+
+class Main:
+    """Stands for main.py: writes a run's folder, or refuses."""
+
+    def __init__(self, room: Path, code: int) -> None:
+        self.room, self.code, self.read = room, code, ""
+
+    def __call__(self, command: list[str]) -> Main:
+        config = Path(command[command.index("-cfg") + 1])
+        assert config.name == "swap.yaml", "upstream names the run after it"
+        self.read = config.read_text()
+        if self.code == 0:
+            folder = self.room / "out" / "checkpoints" / f"run-{len(list(self.room.glob('out/checkpoints/*')))}"
+            section = yaml.safe_load(self.read)["RCAS"]
+            ((slot, new),) = section["swap"].items()
+            swapped(self.room, folder, self.room / "ckpt", slot, new, step=500, method=section["method"])
+        return self
+
+    def __enter__(self) -> Main:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        pass
+
+    def wait(self) -> int:
+        return self.code
+
+
+def test_the_config_lies_in_the_run_and_a_refusal_leaves_nothing(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """L4: two swaps in one --out keep a config each, and nothing is there where main.py refuses."""
+    ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG})
+    monkeypatch.setattr(swap_command.subprocess, "Popen", Main(room, 2))
+    assert run_swap(plan(room, ckpt)) == 2
+    assert not (room / "out").exists()
+    monkeypatch.setattr(swap_command.subprocess, "Popen", Main(room, 0))
+    for method in ("class_swap", "fine_tune"):
+        assert run_swap(plan(room, ckpt, method=method)) == 0
+        assert plan(room, ckpt, method=method).done
+    kept = [yaml.safe_load(path.read_text())["RCAS"]["method"] for path in sorted((room / "out").rglob("swap.yaml"))]
+    assert kept == ["class_swap", "fine_tune"]
+    assert sorted(path.name for path in (room / "out").iterdir()) == ["checkpoints"]
+
+
+def test_names_come_before_indices_and_a_guess_is_asked_back(room: Path) -> None:
+    """L8: without a record, a number that is one label's class and another's index is no guess to train on."""
+    train = room / "data" / "train"
+    for name in ("8", "9", "x"):
+        (train / name).rename(train / {"8": "1", "9": "2", "x": "20"}[name])
+    ckpt = checkpoint(room / "ckpt", {"config": CONFIG})
+    (train / "0" / "1.png").rename(room / "1.png")
+    (train / "0").rmdir()
+    with pytest.raises(RcasError) as mistake:  # the labels are 1, 2, 20
+        plan(room, ckpt, "2", "rust")
+    assert str(mistake.value).startswith("--slot: 2 is the class of label 1, and label 2 has the class '20'")
+    assert "--labels 1 2 20" in str(mistake.value)
+    assert plan(room, ckpt, "2", "rust", labels=["1", "2", "20"]).config["RCAS"]["swap"] == {"2": "rust"}
+    assert plan(room, ckpt, "20", "rust").config["RCAS"]["swap"] == {"20": "rust"}
+    assert plan(room, ckpt, "0", "rust").config["RCAS"]["swap"] == {0: "rust"}, "no class is called 0"
+    recorded = checkpoint(room / "recorded", {"labels": ["1", "2", "20"], "config": CONFIG})
+    assert plan(room, recorded, "2", "rust").config["RCAS"]["swap"] == {"2": "rust"}
+
+
+def test_sentences_name_the_option(room: Path) -> None:
+    """L9: what main.py would ask for as RCAS.labels is --labels here, ready to paste."""
+    for name in ("8", "rust"):
+        (room / "data" / "train" / name / "1.png").unlink()
+        (room / "data" / "train" / name).rmdir()
+    ckpt = checkpoint(room / "ckpt", {"config": CONFIG})
+    with pytest.raises(RcasError, match=r'^--labels: nothing records .* in order: --labels "8" "9" "x"$'):
+        plan(room, ckpt, "8", "0")

@@ -59,9 +59,9 @@ def upstream(studiogan: Path) -> Iterator[Callable[[str], Any]]:
 
 @pytest.fixture
 def narrow_stylegan(upstream: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """StyleGAN2 at its full width is too slow here; its width is an argument of its networks."""
-    module = upstream("models.stylegan2")
-    for network in (module.SynthesisNetwork, module.Discriminator):
+    """StyleGAN at its full width is too slow here; its width is an argument of its networks."""
+    two, three = upstream("models.stylegan2"), upstream("models.stylegan3")
+    for network in (two.SynthesisNetwork, two.Discriminator, three.SynthesisNetwork):
         original = network.__init__
 
         def init(self: Any, *args: Any, original: Any = original, **kwargs: Any) -> None:
@@ -140,3 +140,17 @@ class Trained:
 @pytest.fixture(scope="session")
 def trained(studiogan: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     return Trained(tmp_path_factory.mktemp("trained"), studiogan)
+
+
+@pytest.fixture(scope="session")
+def narrow_studiogan(studiogan: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of StudioGAN whose StyleGANs are narrow enough to train here, through main.py."""
+    root = tmp_path_factory.mktemp("narrow") / "PyTorch-StudioGAN"
+    shutil.copytree(studiogan / "src", root / "src", ignore=shutil.ignore_patterns("__pycache__"))
+    file = root / "src" / "models" / "model.py"
+    text = file.read_text(encoding="utf-8")
+    for wide, narrow in (("= 32768 if", "= 64 if"), ("else 16384, 512", "else 64, 8")):
+        assert wide in text
+        text = text.replace(wide, narrow)
+    file.write_text(text, encoding="utf-8")
+    return root

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from .conftest import TRAIN, Trained, write_config, write_images
 
@@ -53,6 +54,22 @@ print(json.dumps(results))
 
 def files(root: Path) -> set[str]:
     return {str(path) for path in root.rglob("*") if "__pycache__" not in path.parts}
+
+
+def names_that_are_paths(trained: Trained, room: Path) -> dict[str, tuple[str, dict[str, Any]]]:
+    """S2: StudioGAN makes paths of these names; case -> (sentence, options)."""
+    strangers = room / "strangers"
+    shutil.copytree(trained.checkpoint, strangers)
+    (discriminator,) = strangers.glob("model=D-current*")
+    torch.save({**torch.load(discriminator, weights_only=True), "run_name": "../../elsewhere"}, discriminator)
+    said, plain = "holds '../../elsewhere' as run_name, which is no name", write_config(room / "named.yaml")
+    swap: dict[str, Any] = {"method": "class_swap"}
+    return {
+        "run-name": (said, {"ckpt": strangers, **swap}),
+        "run-name-plain": (said, {"ckpt": strangers, "cfg": plain}),
+        "data-name": ("DATA.name: '../toy' is not allowed", {"sections": {"DATA": {"name": "../toy"}}, **swap}),
+        "new-class": ("RCAS.new_data: '../old' is not", {"swap": {"b": "../old"}, "new_data": str(trained.new_data), **swap}),
+    }
 
 
 def test_bad_input(trained: Trained, tmp_path: Path) -> None:
@@ -104,7 +121,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
          sections={"MODEL": {"backbone": "deep_conv", "g_conv_dim": "N/A", "d_conv_dim": "N/A"}})  # fmt: skip
     case("other-width", "is not of this config's resnet network", sections={"MODEL": {"g_conv_dim": 4}})
     case("other-classes", "is not of this config's resnet network (its ", sections={"DATA": {"num_classes": 4}},
-         labels=["a", "b", "c", "e"])  # fmt: skip
+         labels=["a", "b", "c", "e"], remaining=["a"])  # fmt: skip
     case(
         "unconditional",
         "RCAS: this config's GAN is not conditional",
@@ -125,7 +142,7 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
         "nothing-new": ("RCAS.classes: no class is new", {"swap": {}, "classes": ["a", "b", "c"]}),
         "not-for-class-swap": ("RCAS.add: not with method class_swap", {"method": "class_swap", "add": ["d"]}),
     }
-    for name, (sentence, section) in propagation.items():
+    for name, (sentence, section) in {**propagation, **names_that_are_paths(trained, room)}.items():
         case(name, sentence, **{"method": "bn_propagation", **section})
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
 

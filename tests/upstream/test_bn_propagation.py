@@ -21,9 +21,10 @@ from rcas_plugin.gan import sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.bn_propagation import BnPropagation
 from rcas_plugin.propagation import propagations
+from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.networks import load_gan
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
@@ -120,7 +121,7 @@ def test_both_stages_of_a_run(propagated: Propagated) -> None:
     assert list(moments(propagated.run)) == [0, 2, 4, 6]
     assert len(adapted(read_checkpoint(checkpoint_files(propagated.run)["G"])["state_dict"])) == 12
     record = read_record(propagated.run)
-    assert (record["labels_before"], record["labels"]) == (["a", "b", "c"], ["a", "d", "c", "e"])
+    assert (record.labels_before, record.labels) == (("a", "b", "c"), ("a", "d", "c", "e"))
 
 
 @pytest.mark.slow
@@ -169,6 +170,9 @@ def test_a_folded_checkpoint_is_any_studiogans(
     # upstream's own files and a config without the section: pictures, and training that goes on
     options = ("-cfg", propagated.plain, "-data", write_images(tmp_path / "four", "acde"), "-save", tmp_path, "-ckpt", out)
     run_main(trained.studiogan, "-metrics", "none", "-v", "--num_workers", "0", *options)
+    refused = run_main(trained.studiogan, *TRAIN, *options, ok=False)
+    assert "records the labels a, d, c, e, in order, and the data set's are a, c, d, e" in refused.stderr
+    (out / RECORD).unlink()  # as in a StudioGAN without the plugin
     run_main(trained.studiogan, *TRAIN, *options)
     assert read_checkpoint(checkpoint_files(out)["D"])["step"] == 8
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import h5py
+import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from packaging.version import parse as parse_version
-from torch.utils.data import TensorDataset
+from PIL import Image
+from torch.utils.data import DistributedSampler, TensorDataset
 
 from rcas_plugin import RcasError
 from rcas_plugin.studiogan.cures import CURES
@@ -24,7 +28,7 @@ from .conftest import write_images
 Upstream = Callable[[str], Any]
 
 
-def test_every_cure_names_a_file_and_a_fault() -> None:
+def test_every_cure_names_a_file_and_a_fault(upstream: Upstream) -> None:
     assert len(CURES) > 10
     for cure in CURES.values():
         assert cure.file
@@ -45,6 +49,37 @@ def test_a_seam_that_is_missing_is_one_sentence(upstream: Upstream) -> None:
         check(Seam("loader", "load_nothing", "nothing"))
     with pytest.raises(RcasError, match=r"utils.sample.sample_y of this StudioGAN does not take colour"):
         check(Seam("utils.sample", "sample_y", "labels", ("colour",)))
+
+
+def test_a_picture_that_is_cut_short_leaves_the_old_one(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S4: upstream's canvases and plots appear whole or not at all."""
+    misc = upstream("utils.misc")
+
+    def draw() -> None:
+        misc.plot_img_canvas(torch.zeros(4, 3, 8, 8), str(tmp_path / "canvas.png"), 2, None)
+
+    def plot() -> None:
+        misc.plot_spectrum_image(torch.zeros(4, 4).numpy(), torch.ones(4, 4).numpy(), str(tmp_path), None)
+
+    def cut_short(*args: Any, **kwargs: Any) -> None:
+        path = next(arg for arg in args if isinstance(arg, str | Path))
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    for make, name in ((draw, "canvas.png"), (plot, "dfft_spectrum.png")):
+        make()
+        whole = (tmp_path / name).read_bytes()
+        assert whole.startswith(b"\x89PNG")
+        with monkeypatch.context() as here:
+            here.setattr(Image.Image, "save", cut_short)
+            here.setattr(FigureCanvasAgg, "print_figure", cut_short)
+            with pytest.raises(KeyboardInterrupt):
+                make()
+        assert (tmp_path / name).read_bytes() == whole
+    misc.save_dict_npy(str(tmp_path), "losses", {"gen_loss": [1.0]})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["canvas.png", "dfft_spectrum.png", "losses.npy"]
 
 
 def test_float_betas(upstream: Upstream) -> None:
@@ -86,32 +121,105 @@ def test_data_loader_without_workers_and_for_few_images(upstream: Upstream) -> N
     assert [len(items) for (items,) in many] == [8, 8]
 
 
+def test_each_process_has_a_batch_of_few_images(upstream: Upstream) -> None:
+    """D1: where a process's share of the data is smaller than its batch, it is drawn from again, and epochs differ."""
+    few = TensorDataset(torch.arange(7))
+    sampler = DistributedSampler(few, num_replicas=2, rank=1, shuffle=True, drop_last=True)
+    loader = upstream("loader").DataLoader(dataset=few, batch_size=8, num_workers=0, sampler=sampler, drop_last=True)
+    (first,) = [items.tolist() for (items,) in loader]
+    assert len(first) == 8
+    assert set(first) == set(sampler)
+    assert len(set(first)) == 3
+    loader.sampler.set_epoch(1)
+    (second,) = [items.tolist() for (items,) in loader]
+    assert second != first
+    enough = upstream("loader").DataLoader(dataset=few, batch_size=3, num_workers=0, sampler=sampler, drop_last=True)
+    assert enough.sampler is sampler
+
+
 def make(upstream: Upstream, root: Path) -> str:
-    DATA, RUN = SimpleNamespace(name="toy", img_size=32), SimpleNamespace(data_dir=str(root), num_workers=0)
+    DATA = SimpleNamespace(name="toy", img_size=32)
+    RUN = SimpleNamespace(data_dir=str(root), save_dir=str(root.parent / "save"), num_workers=0)
     path: str = upstream("utils.hdf5").make_hdf5(name="toy", img_size=32, crop_long_edge=True, resize_size=32, data_dir=str(root),
                                                  resizer="lanczos", DATA=DATA, RUN=RUN)[0]  # fmt: skip
     return path
 
 
+def labels(path: str) -> list[int]:
+    with h5py.File(path) as file:
+        return list(file["labels"][:].tolist())
+
+
 def test_hdf5_of_few_images_written_whole_and_renewed(upstream: Upstream, tmp_path: Path) -> None:
-    write_images(tmp_path, "ab", count=3)
-    path = make(upstream, tmp_path)
+    """L5: HDF5 data lie under -save, of the files that are there now; nothing is written into the data folder."""
+    root = write_images(tmp_path / "data", "ab", count=3)
+    path = make(upstream, root)
     with h5py.File(path) as file:
         assert file["imgs"].shape == (6, 32, 32, 3)
-        assert sorted(file["labels"][:].tolist()) == [0, 0, 0, 1, 1, 1]
+    assert labels(path) == [0, 0, 0, 1, 1, 1]
+    assert Path(path).is_relative_to(tmp_path / "save")
     stamp = Path(path).stat().st_mtime_ns
-    assert Path(make(upstream, tmp_path)).stat().st_mtime_ns == stamp, "a whole file is not written again"
-    write_images(tmp_path, "c", count=2)
-    with h5py.File(make(upstream, tmp_path)) as file:
-        assert len(file["labels"]) == 8, "a class folder was added"
-    Path(path).write_bytes(Path(path).read_bytes()[:2000])
-    with h5py.File(make(upstream, tmp_path)) as file:
-        assert len(file["labels"]) == 8, "the file was cut off"
-    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []
+    assert make(upstream, root) == path
+    assert Path(path).stat().st_mtime_ns == stamp, "a whole file is not written again"
+    write_images(root, "c", count=2)
+    second = make(upstream, root)
+    assert len(labels(second)) == 8, "a class folder was added"
+    Path(second).write_bytes(Path(second).read_bytes()[:2000])
+    assert make(upstream, root) == second
+    assert len(labels(second)) == 8, "the file was cut off"
+    assert list(Path(second).parent.iterdir()) == [Path(second)], "no stale file, no half-written one"
+    assert {entry.name for entry in root.iterdir()} == {"train", "valid"}
+
+
+@pytest.mark.parametrize("how", ["in place", "another folder"])
+def test_hdf5_of_as_many_other_images_is_written_again(upstream: Upstream, tmp_path: Path, how: str) -> None:
+    """L5: images written over in place, or a class folder replaced by another of as many, are read."""
+    root = write_images(tmp_path / "data", "ab", count=3)
+    first = make(upstream, root)
+    with h5py.File(first) as file:
+        before = file["imgs"][:]
+    files = sorted((root / "train" / "b").iterdir())
+    if how == "in place":
+        for path in files:
+            Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    else:
+        (root / "train" / "b").rename(tmp_path / "b")
+        write_images(tmp_path / "other", "cb", count=3)
+        (tmp_path / "other" / "train" / "c").rename(root / "train" / "b")
+    second = make(upstream, root)
+    assert second != first
+    assert not Path(first).exists(), "a stale one of the same data folder is taken away"
+    with h5py.File(second) as file:
+        after = file["imgs"][:]
+    assert np.array_equal(after[:3], before[:3])
+    for number, path in enumerate(sorted((root / "train" / "b").iterdir())):
+        assert np.array_equal(after[3 + number], np.asarray(Image.open(path).convert("RGB")))
+        assert not np.array_equal(after[3 + number], before[3 + number])
+
+
+def test_a_users_own_hdf5_file(upstream: Upstream, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """L5: a file in the data folder is read where it certainly is of the images there, and never deleted."""
+    root = write_images(tmp_path / "data", "ab", count=3)
+    own = root / "toy_32_lanczos_train.hdf5"
+    shutil.copyfile(make(upstream, root), own)
+    content = own.read_bytes()
+    assert make(upstream, root) == str(own), "newer than the images, their classes in order"
+    (root / "train" / "b").rename(tmp_path / "b")
+    write_images(root, "b", count=3)
+    shutil.rmtree(root / "valid")
+    assert make(upstream, root) != str(own), "a class folder was replaced after it was written"
+    assert f"{own} may be of other images" in capsys.readouterr().out
+    shutil.rmtree(root / "train")
+    assert make(upstream, root) == str(own), "no folders: it is the data set"
+    own.write_bytes(content[:2000])
+    with pytest.raises(SystemExit):
+        make(upstream, root)
+    assert f"{own} is cut off" in capsys.readouterr().err
+    assert own.read_bytes() == content[:2000]
 
 
 def test_an_interrupted_hdf5_file_is_not_left_behind(upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_images(tmp_path, "ab", count=3)
+    root = write_images(tmp_path / "data", "ab", count=3)
 
     class Stops:
         def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -119,8 +227,26 @@ def test_an_interrupted_hdf5_file_is_not_left_behind(upstream: Upstream, tmp_pat
 
     monkeypatch.setattr(upstream("utils.hdf5"), "DataLoader", Stops)
     with pytest.raises(KeyboardInterrupt):
-        make(upstream, tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"train", "valid"}
+        make(upstream, root)
+    assert {path.name for path in root.iterdir()} == {"train", "valid"}
+    assert list((tmp_path / "save").rglob("*.hdf5")) == []
+    assert list((tmp_path / "save" / "hdf5").iterdir()) == []
+
+
+def test_upstreams_data_set_reads_through_the_plugins_loader(upstream: Upstream, tmp_path: Path) -> None:
+    """L7 L10: 16 bits are scaled, an emptied class and a hidden folder are no error; upstream's own listing fails on both."""
+    root = write_images(tmp_path, "ab", count=2) / "train"
+    values = np.linspace(0, 65535, 32 * 32).reshape(32, 32).astype(np.uint16)
+    Image.fromarray(values).save(root / "b" / "0.png")
+    (root / "empty").mkdir()
+    (root / ".ipynb_checkpoints").mkdir()
+    with pytest.raises(FileNotFoundError):
+        upstream("data_util").ImageFolder.upstream(root=str(root))
+    data = upstream("data_util").Dataset_("toy", str(tmp_path), True, crop_long_edge=True, resize_size=32, resizer="lanczos")
+    assert data.data.classes == ["a", "b", "empty"]
+    image, label = data[2]
+    assert label == 1
+    torch.testing.assert_close(image[0].flatten(), torch.linspace(-1, 1, 32 * 32), atol=1 / 127, rtol=0)
 
 
 def test_the_old_checkpoint_lives_until_the_new_one_is_whole(upstream: Upstream, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-import torch
-from torch import Tensor, nn
 
+from ..studiogan.backbone_files import exported, onnx_file, timm_file
 from .conftest import Trained, run_main
 
 pytestmark = pytest.mark.slow
@@ -52,19 +51,33 @@ def test_domain_on_folders_and_on_hdf5(trained: Trained, tmp_path: Path) -> None
     assert len(list((tmp_path / "folder" / "moments").iterdir())) == 1, "statistics of the same data are found again"
 
 
-class Pool(nn.Module):
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        features = nn.functional.adaptive_avg_pool2d(images, 2).flatten(1)
-        return features, features[:, :4]
+def files(root: Path) -> set[Path]:
+    return {path for path in root.rglob("*") if path.is_file()}
 
 
-def test_a_file_and_a_download_that_fails(trained: Trained, tmp_path: Path) -> None:
-    batch = torch.export.Dim("batch", min=1, max=1024)
-    exported = torch.export.export(Pool(), (torch.zeros(2, 3, 32, 32),), dynamic_shapes=({0: batch},))
-    torch.export.save(exported, tmp_path / "pool.pt2")
+def test_files(trained: Trained, tmp_path: Path) -> None:
+    """S1: StudioGAN's metrics by ONNX and safetensors files; an archive is not read unless it is named `code:`."""
+    onnx_file(tmp_path / "net.onnx")
+    timm_file(tmp_path / "net.safetensors", input_size="[3, 32, 32]")
+    exported(tmp_path / "net.pt2", size=32)
+    options = ("-cfg", trained.config, "-data", trained.data, *METRICS)
+    for name in ("file:net.onnx", "file:net.safetensors", "code:net.pt2"):
+        prefix, _, file = name.partition(":")
+        out = tmp_path / file.replace(".", "_")
+        ended = run_main(trained.studiogan, *options, "-save", out, "--eval_backbone", f"{prefix}:{tmp_path / file}")
+        assert "FID score" in ended.stdout, name
+        assert "Density" in ended.stdout, name
+    exported(tmp_path / "net.pt2", tmp_path / "marker")
+    before = files(tmp_path) | files(trained.root)
+    refused = run_main(trained.studiogan, *options, "-save", tmp_path / "refused", "--eval_backbone", f"file:{tmp_path}/net.pt2",
+                       ok=False)  # fmt: skip
+    assert refused.returncode == 2
+    assert f"rcas: error: --eval_backbone: {tmp_path}/net.pt2 is a torch.export archive" in refused.stderr
+    assert files(tmp_path) | files(trained.root) == before
+
+
+def test_a_download_that_fails(trained: Trained, tmp_path: Path) -> None:
     options = ("-cfg", trained.config, "-data", trained.data, "-save", tmp_path, *METRICS)
-    ended = run_main(trained.studiogan, *options, "--eval_backbone", f"file:{tmp_path / 'pool.pt2'}")
-    assert "FID score" in ended.stdout
     command = [sys.executable, "-m", "rcas_plugin.studiogan", str(trained.studiogan / "src" / "main.py"), *map(str, options)]
     missing = subprocess.run(
         command, capture_output=True, text=True, check=False,

@@ -15,8 +15,9 @@ import torch
 
 from rcas_plugin import Selection
 from rcas_plugin.observer import read_metrics
+from rcas_plugin.record import read_record
 from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.patching import install, uninstall
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
@@ -47,8 +48,8 @@ def test_the_run_has_a_name_and_files_of_its_own(swapped: tuple[Path, Path]) -> 
     assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4
     assert read_checkpoint(checkpoint_files(run)["D"])["run_name"] == run.name
     record = read_record(run)
-    assert record["labels"] == ["a", "d", "c"]
-    assert record["slots"] == {"1": "d"}
+    assert record.labels == ("a", "d", "c")
+    assert record.slots == {1: "d"}
     assert list(moments(run)) == [0, 2, 4]
     assert sorted(set(load_snapshot(run, "before")[1].tolist())) == [0, 1, 2]
     log = (save / "logs" / f"{run.name}.log").read_text()
@@ -98,9 +99,10 @@ def test_hdf5_several_slots_another_folder_and_the_retain_loss(trained: Trained,
     (run,) = (tmp_path / "checkpoints").iterdir()
     assert "label 0: x, new (3 images)" in ended.stdout
     assert "Train dataset size: 18" in ended.stdout, "3 images of x and 3 of y, each shown twice, beside 6 of b"
-    assert read_record(run)["labels"] == ["x", "b", "y"]
+    assert read_record(run).labels == ("x", "b", "y")
     assert "G_ema" in checkpoint_files(run)
-    assert list(trained.data.glob("toy_32*_train.hdf5"))
+    assert list((tmp_path / "hdf5").glob("toy_32*_train-*.hdf5"))
+    assert not list(trained.data.rglob("*.hdf5")), "nothing is written into the data folder"
 
 
 def test_fine_tune_starts_from_the_pretrained_weights(trained: Trained, tmp_path: Path) -> None:

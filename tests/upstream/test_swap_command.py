@@ -7,11 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from rcas_plugin.observer import read_metrics
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_record
+from rcas_plugin.record import read_record
+from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
-from .conftest import Trained
+from .conftest import Trained, write_config
 
 pytestmark = pytest.mark.slow
 
@@ -37,9 +39,32 @@ def test_from_the_checkpoint_alone(trained: Trained, tmp_path: Path) -> None:
     assert f"its report: {folder / 'report' / 'report.html'}" in ended.stdout
     assert list(read_metrics(folder)["steps"]) == ["0", "2", "4"]
     assert read_checkpoint(checkpoint_files(folder)["D"])["step"] == 4
-    assert read_record(folder)["labels"] == ["a", "d", "c"]
-    assert read_record(folder)["source"] == str(trained.checkpoint.resolve())
-    assert read_record(folder)["seconds_per_step"] > 0
+    assert read_record(folder).labels == ("a", "d", "c")
+    assert read_record(folder).source == str(trained.checkpoint.resolve())
+    assert read_record(folder).seconds_per_step > 0
+    assert yaml.safe_load((folder / "swap.yaml").read_text())["OPTIMIZATION"]["total_steps"] == 4
     again = run("--steps", "4")
     assert again.returncode == 0
     assert "that swap is done" in again.stdout
+
+    # L4: another method with the same --out starts from the checkpoint that was named, in a folder of its own
+    other = run("--method", "fine_tune", "--steps", "2")
+    assert other.returncode == 0, other.stderr[-3000:]
+    (second,) = set((tmp_path / "checkpoints").iterdir()) - {folder}
+    assert f"done: {second}" in other.stdout
+    assert (read_record(second).labels, read_record(second).source) == (("a", "d", "c"), str(trained.checkpoint.resolve()))
+    assert read_checkpoint(checkpoint_files(folder)["D"])["step"] == 4
+    assert [path.parent for path in sorted(tmp_path.rglob("swap.yaml"))] == sorted([folder, second])
+
+
+def test_what_main_refuses_leaves_no_file(trained: Trained, tmp_path: Path) -> None:
+    """L4: a config of another network is refused by main.py itself, and then there is no config and no folder either."""
+    config = write_config(tmp_path / "wide.yaml", MODEL={"g_conv_dim": 4})
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "rcas_plugin.cli", "swap", "--ckpt", trained.checkpoint, "--data", trained.new_data,
+               "--slot", "b", "--new", "d", "-o", out, "--cfg", config, "--steps", "2",
+               "--studiogan", trained.studiogan]  # fmt: skip
+    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    assert ended.returncode == 2
+    assert "is not of this config's resnet network" in ended.stderr
+    assert not out.exists()

@@ -44,7 +44,9 @@ def apply_cures(when: When, *, cpu: bool) -> list[str]:
     """Apply every cure of a moment; returns their names."""
     from rcas_plugin.studiogan.cures import cpu as _cpu  # noqa: F401  (importing them fills CURES)
     from rcas_plugin.studiogan.cures import files as _files  # noqa: F401
+    from rcas_plugin.studiogan.cures import pictures as _pictures  # noqa: F401
     from rcas_plugin.studiogan.cures import stack as _stack  # noqa: F401
+    from rcas_plugin.studiogan.cures import training as _training  # noqa: F401
 
     chosen = [c for c in CURES.values() if c.when == when and (cpu or not c.cpu_only)]
     for one in chosen:

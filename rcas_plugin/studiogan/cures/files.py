@@ -1,20 +1,20 @@
-"""Cures for files: HDF5 data that may be small or half written, checkpoints that are replaced and not lost."""
+"""Cures for files: image folders, HDF5 data that may be small or of other images, checkpoints that are replaced and not lost."""
 
 from __future__ import annotations
 
 import functools
-import shutil
-import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import h5py
 
+from rcas_plugin.folders import ClassFolders
 from rcas_plugin.studiogan.checkpoints import write_checkpoint
 from rcas_plugin.studiogan.cures import cure
-from rcas_plugin.studiogan.data import folder_classes, hdf5_path
+from rcas_plugin.studiogan.hdf5_cache import hdf5_of
 from rcas_plugin.studiogan.seams import replace
+from rcas_plugin.studiogan.stop import stop_with_a_sentence
 
 
 class _ChunksThatFit(h5py.File):  # type: ignore[misc]
@@ -34,43 +34,29 @@ def chunks_that_fit() -> None:
 
 @cure("utils/hdf5.py", "a half-written or outdated HDF5 file is taken as whole: only its existence is asked for")
 def whole_hdf5_files() -> None:
-    """Write HDF5 data to a folder beside and move it into place; write again where it does not fit the image folders."""
+    """Train from an HDF5 file of the images that are there now, written whole under -save."""
 
     def make(original: Any) -> Any:
         @functools.wraps(original)
+        @stop_with_a_sentence
         def make_hdf5(name: str, img_size: int, crop_long_edge: bool, resize_size: int | None, data_dir: str,
                       resizer: str, DATA: Any, RUN: Any) -> tuple[str, bool, None]:  # fmt: skip
-            target = hdf5_path(data_dir, name, img_size, resizer if resize_size is not None else None)
-            if target.is_file() and not _is_whole(target, Path(data_dir) / "train"):
-                print(f"{target} is incomplete or older than the image folders; it is written again.")
-                target.unlink()
-            if target.is_file():
-                return str(target), False, None
-            target.parent.mkdir(parents=True, exist_ok=True)
-            beside = tempfile.mkdtemp(dir=data_dir, prefix=".hdf5-")
-            try:
-                made = original(name=name, img_size=img_size, crop_long_edge=crop_long_edge, resize_size=resize_size,
-                                data_dir=beside, resizer=resizer, DATA=DATA, RUN=RUN)[0]  # fmt: skip
-                Path(made).replace(target)
-            finally:
-                shutil.rmtree(beside, ignore_errors=True)
-            return str(target), False, None
+            def write(folder: str) -> str:
+                return str(original(name=name, img_size=img_size, crop_long_edge=crop_long_edge, resize_size=resize_size,
+                                    data_dir=folder, resizer=resizer, DATA=DATA, RUN=RUN)[0])  # fmt: skip
+
+            how = resizer if resize_size is not None else None
+            return str(hdf5_of(data_dir, RUN.save_dir, name, img_size, how, write)), False, None
 
         return make_hdf5
 
     replace("utils.hdf5.make_hdf5", "whole files", make)
 
 
-def _is_whole(path: Path, folders: Path) -> bool:
-    """Whether an HDF5 file can be read and holds as many images as the folders that it was made of, where they are there."""
-    try:
-        with h5py.File(path, "r") as file:
-            images, labels = file["imgs"].shape[0], file["labels"].shape[0]
-    except (OSError, KeyError):
-        return False
-    if not folders.is_dir():
-        return bool(images == labels)
-    return bool(images == labels == sum(folder_classes(folders).counts))
+@cure("data_util.py", "ImageFolder takes hidden folders for classes, fails on an empty one, and reads 16 bits as black or white")
+def class_folders() -> None:
+    """Give upstream's data sets the plugin's listing of class folders and its loader of images."""
+    replace("data_util.ImageFolder", "listing and loader", lambda original: ClassFolders)
 
 
 @cure("utils/misc.py", "save_model deletes the old checkpoint before the new one is written")

@@ -9,11 +9,12 @@ import os
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from packaging.version import parse as parse_version
-from torch.utils.data import RandomSampler
+from torch.utils.data import DistributedSampler, RandomSampler, Sampler
 
 from rcas_plugin.safe_load import force_safe_loads
 from rcas_plugin.studiogan.cures import cure
@@ -116,12 +117,30 @@ def data_loader_for_any_size() -> None:
     replace("loader.DataLoader", "any size", lambda original: functools.partial(_data_loader, original))
 
 
+class _Repeated(Sampler[int]):
+    """A process's share of the data, drawn again and again until there are `count` items."""
+
+    def __init__(self, share: DistributedSampler[Any], count: int) -> None:
+        self.share, self.count = share, count
+        self.set_epoch = share.set_epoch
+
+    def __iter__(self) -> Iterator[int]:
+        share = list(self.share)
+        return iter([share[position % len(share)] for position in range(self.count)])
+
+    def __len__(self) -> int:
+        return self.count
+
+
 def _data_loader(original: Any, dataset: Any, **options: Any) -> Any:
     if not options.get("num_workers"):
         options.pop("persistent_workers", None)
     if not torch.cuda.is_available():
         options.pop("pin_memory", None)
-    if options.get("drop_last") and options.get("sampler") is None and len(dataset) < options["batch_size"]:
-        options["sampler"] = RandomSampler(dataset, num_samples=options["batch_size"])
+    sampler, wanted = options.get("sampler"), options.get("batch_size", 1)
+    if options.get("drop_last") and sampler is None and len(dataset) < wanted:
+        options["sampler"] = RandomSampler(dataset, num_samples=wanted)
         options["shuffle"] = False
+    elif options.get("drop_last") and isinstance(sampler, DistributedSampler) and len(sampler) < wanted:
+        options["sampler"] = _Repeated(sampler, wanted)
     return original(dataset, **options)

@@ -1,0 +1,91 @@
+"""A data set as a swap sees it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import Dataset
+
+from rcas_plugin.images import load_image
+from rcas_plugin.labels.plan import LabelPlan
+
+
+def times_shown(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
+    """How often each image of a label is shown in an epoch, so that a new class of few images is drawn as often as the others.
+
+    Fakes are drawn with every label alike; where D hardly sees a real image under a label, it learns that the label is fake.
+
+    Args:
+        counts: label -> images.
+        new: the labels of the new classes; the others' images are shown once.
+
+    Returns:
+        Label -> times, 1 or more: the mean number of images of the other labels, over the label's own, rounded.
+    """
+    others = [count for label, count in counts.items() if label not in new] or list(counts.values())
+    mean = sum(others) / len(others)
+    return {label: max(1, round(mean / count)) if label in new else 1 for label, count in counts.items()}
+
+
+class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
+    """A data set as the swap sees it: old-class images left out, new-class images under the slot's label.
+
+    Args:
+        base: yields (image tensor, class index); only its items of live classes are ever asked for.
+        targets: the class index of every item of `base`, read without opening an image.
+        plan: which class stands behind which label.
+        transform: PIL image -> tensor, for the image files of `plan.new_files`.
+        balance: show the images of new classes as often as `times_shown` says.
+
+    Attributes:
+        labels: the label of every item; upstream's samplers read it.
+        own: the number of items before any is repeated.
+    """
+
+    def __init__(
+        self,
+        base: Dataset[Any],
+        targets: Sequence[int],
+        plan: LabelPlan,
+        transform: Callable[[Any], torch.Tensor] | None = None,
+        *,
+        balance: bool = False,
+    ) -> None:
+        to_label = plan.class_to_label
+        self.base = base
+        self.transform = transform
+        self.items: list[int | str] = []
+        self.labels: list[int] = []
+        for index, target in enumerate(targets):
+            if int(target) in to_label:
+                self.items.append(index)
+                self.labels.append(to_label[int(target)])
+        for label, files in plan.new_files.items():
+            self.items += files
+            self.labels += [label] * len(files)
+        self.own = len(self.items)  # what follows are repetitions
+        if balance:
+            times = times_shown(Counter(self.labels), plan.slots.keys())
+            again = [position for position in range(self.own) for _ in range(times[self.labels[position]] - 1)]
+            self.items += [self.items[position] for position in again]
+            self.labels += [self.labels[position] for position in again]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def images_of(self, label: int, count: int) -> torch.Tensor:
+        """Up to `count` images under a label, evenly spread over those that there are: (n, channels, height, width)."""
+        positions = [position for position in range(self.own) if self.labels[position] == label]
+        step = max(1, len(positions) // count)
+        return torch.stack([self[position][0] for position in positions[::step][:count]])
+
+    def __getitem__(self, position: int) -> tuple[torch.Tensor, int]:
+        item = self.items[position]
+        if isinstance(item, int):
+            return self.base[item][0], self.labels[position]
+        image = load_image(item)
+        assert self.transform is not None
+        return self.transform(image), self.labels[position]

@@ -1,0 +1,169 @@
+"""`rcas.json`: what a run under the plugin records beside its checkpoints, and whether a section asks for the same swap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import write_json
+from rcas_plugin.labels import LabelPlan, label_of
+from rcas_plugin.settings import RcasSettings, with_preset
+
+#: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
+RECORD = "rcas.json"
+#: Keys of the section that change how a swap is watched or computed, and not what it does.
+WATCHING = frozenset({"snapshot_images", "swap_metrics", "tensorboard", "accelerate"})
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+class FromFile(BaseModel):
+    """A part of a file that somebody else may have written: each known key of its own type, unknown keys kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class Record(FromFile):
+    """What a run has recorded; every key may be missing.
+
+    Attributes:
+        labels: the class behind each label; empty where that is not known.
+        labels_before: of a swap, the class behind each label of the pre-trained GAN.
+        slots: of a swap, label -> its new class.
+        remaining: of a swap, the labels that stay; None for a plain run.
+        swap: of a swap, its RCAS section with every default.
+        source: of a swap, the checkpoint folder that it started from.
+        config: the other sections of the config.
+        seconds_per_step: as measured; 0 where it is not known.
+        rcas_plugin: the version that wrote it.
+        folded_from: of a folded checkpoint, the folder of its run.
+        method: what the method itself records.
+    """
+
+    labels: tuple[str, ...] = ()
+    labels_before: tuple[str, ...] = ()
+    slots: dict[int, str] = Field(default_factory=dict)
+    remaining: tuple[int, ...] | None = None
+    swap: dict[str, Any] | None = None
+    source: str | None = None
+    config: dict[str, dict[str, Any]] | None = None
+    seconds_per_step: float = Field(0.0, ge=0)
+    rcas_plugin: str | None = None
+    folded_from: str | None = None
+    method: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def dropped(self) -> frozenset[str]:
+        """Classes of labels that the swap has left without images."""
+        if self.remaining is None:
+            return frozenset()
+        return frozenset(name for label, name in enumerate(self.labels) if label not in {*self.remaining, *self.slots})
+
+    @property
+    def former(self) -> frozenset[str]:
+        """Classes that the swap has replaced."""
+        return frozenset(self.labels_before) - frozenset(self.labels)
+
+
+def read_checked(path: Path, model: type[Model], cure: str) -> Model | None:
+    """The content of a JSON file, checked; None where there is no file.
+
+    Raises:
+        RcasError: one sentence with the file, the key and the cure.
+    """
+    try:
+        content = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise RcasError(f"{path} cannot be read ({error.strerror}); {cure}") from None
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        key = ".".join(str(part)[:40] for part in first["loc"])
+        raise RcasError(f"{path} cannot be read ({f'{key}: ' if key else ''}{first['msg']}); {cure}") from None
+
+
+def read_record(folder: str | Path) -> Record:
+    """What a run under the plugin recorded beside its checkpoint; an empty record where there is none.
+
+    Raises:
+        RcasError: the file is damaged or none of the plugin's.
+    """
+    path = Path(folder) / RECORD
+    return read_checked(path, Record, "delete it, and name the classes in RCAS.labels") or Record()
+
+
+def plain_record(names: Sequence[str]) -> dict[str, Any]:
+    """The record of a run without a swap: the class behind each label."""
+    return {"labels": list(names), "rcas_plugin": version("rcas-plugin")}
+
+
+def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> dict[str, Any]:
+    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from."""
+    return {
+        **plain_record(plan.names),
+        "labels_before": list(plan.names_before),
+        "slots": {str(label): plan.names[label] for label in sorted(plan.slots)},
+        "remaining": sorted(plan.remaining),
+        "swap": settings.model_dump(mode="json"),
+        "source": str(Path(source).resolve()),
+    }
+
+
+def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
+    """Write the record of a run; keys of the one that is there stay where this one has none, unless it is damaged."""
+    try:
+        earlier = read_record(folder).model_dump(mode="json", exclude_unset=True)
+    except RcasError:  # a run that goes on for hours ends on no file of somebody else's
+        earlier = {}
+    write_json(Path(folder) / RECORD, {**earlier, **record})
+
+
+def same_swap(record: Record, settings: RcasSettings) -> bool:
+    """Whether a section asks for the swap that a run recorded: the one rule for what goes on, and what starts anew.
+
+    The recorded section is read as today's, so that keys that are newer than it have their defaults. Classes and labels are
+    compared by what they mean, and what only watches the swap is not compared.
+    """
+    if record.swap is None:
+        return False
+    try:
+        recorded = RcasSettings.model_validate(with_preset(record.swap))
+    except (RcasError, ValidationError):
+        return False  # of another version, or a method that is not at hand
+    by_meaning = {"swap", "remaining", "labels", "new_data", "preset"}
+    one, other = (which.model_dump(exclude=by_meaning | WATCHING) for which in (recorded, settings))
+    return (
+        one == other
+        and _folder(recorded.new_data) == _folder(settings.new_data)
+        and (settings.labels is None or tuple(settings.labels) == record.labels_before)
+        and len(settings.swap) == len(recorded.swap)
+        and all(_same_slot(record, recorded, settings, ref) for ref in settings.swap)
+        and _same_remaining(record, recorded, settings)
+    )
+
+
+def _same_slot(record: Record, recorded: RcasSettings, settings: RcasSettings, ref: int | str) -> bool:
+    label = label_of(ref, record.labels_before)
+    if label not in record.slots:
+        return False
+    new = settings.swap[ref]
+    # an index into the data set says nothing without it; the recorded section's keys are text, as all keys in JSON are
+    return record.slots[label] == new if isinstance(new, str) else recorded.swap.get(str(ref)) == new
+
+
+def _same_remaining(record: Record, recorded: RcasSettings, settings: RcasSettings) -> bool:
+    if "all" in (recorded.remaining, settings.remaining):
+        return recorded.remaining == settings.remaining
+    return {label_of(ref, record.labels) for ref in settings.remaining} == set(record.remaining or ())
+
+
+def _folder(path: str | None) -> Path | None:
+    return None if path is None else Path(path).resolve()

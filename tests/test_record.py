@@ -1,0 +1,173 @@
+"""The record beside a run's checkpoints: what is read from it, what it may hold, and which swap goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rcas_plugin import RcasError
+from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.record import RECORD, Record, read_record, same_swap, swap_record, write_record
+from rcas_plugin.settings import parse_settings
+
+CLASSES = DataClasses(tuple("abcd"), (5, 5, 5, 5))
+
+
+def recorded(section: dict[str, Any], labels: str = "abc") -> Record:
+    """The record of a swap, as it is read from a file."""
+    chosen = parse_settings(section)
+    plan = resolve_labels(chosen, len(labels) + len(chosen.add), CLASSES, labels, num_before=len(labels))
+    return Record.model_validate_json(json.dumps(swap_record(chosen, plan, "pre")))
+
+
+def test_a_record_is_what_was_written(tmp_path: Path) -> None:
+    assert read_record(tmp_path) == Record()
+    write_record(tmp_path, {"labels": ["a"], "seconds_per_step": 2, "key_of_another_version": [1]})
+    record = read_record(tmp_path)
+    assert (record.labels, record.seconds_per_step, record.model_extra) == (("a",), 2.0, {"key_of_another_version": [1]})
+    write_record(tmp_path, {"labels": ["b"]})
+    assert json.loads((tmp_path / RECORD).read_text()) == {
+        "labels": ["b"], "seconds_per_step": 2, "key_of_another_version": [1],
+    }, "what a later record does not know stays"  # fmt: skip
+    (tmp_path / RECORD).write_text("{")
+    write_record(tmp_path, {"labels": ["c"]})
+    assert json.loads((tmp_path / RECORD).read_text()) == {"labels": ["c"]}
+
+
+def test_labels_that_have_no_images_any_more() -> None:
+    record = recorded({"swap": {"b": "d"}, "remaining": ["a"]})
+    assert (record.dropped, record.former) == ({"c"}, {"b"})
+    assert recorded({"swap": {"b": "d"}}).dropped == frozenset()
+    assert Record(labels=("a", "b")).dropped == frozenset()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"{", "EOF"),
+        (b"[1]", "object"),
+        (b'{"labels": true}', "labels: "),
+        (b'{"labels": [["a"], "b"]}', "labels.0: "),
+        (b'{"labels": "abc"}', "labels: "),
+        (b'{"labels": ["\\ud800"]}', "Invalid JSON"),
+        (b'{"slots": {"x": "a"}}', "slots.x"),
+        (b'{"remaining": [true]}', "remaining.0: "),
+        (b'{"swap": []}', "swap: "),
+        (b'{"source": 3}', "source: "),
+        (b'{"seconds_per_step": ' + b"9" * 5000 + b"}", "number out of range"),
+        (b'{"seconds_per_step": ' + b"9" * 400 + b"}", "seconds_per_step: "),
+        (b'{"seconds_per_step": NaN}', "seconds_per_step: "),
+        (b'{"x": ' + b"[" * 100_000 + b"}", "recursion limit"),
+        (b'{"labels": ["\xff"]}', "Invalid JSON"),
+    ],
+)
+def test_odd_content_is_one_sentence(tmp_path: Path, content: bytes, sentence: str) -> None:
+    """S3: a record of odd types, numbers of 5,000 digits, deep nesting or no UTF-8 names the file and the key."""
+    (tmp_path / RECORD).write_bytes(content)
+    with pytest.raises(RcasError) as mistake:
+        read_record(tmp_path)
+    said = str(mistake.value)
+    assert said.startswith(f"{tmp_path / RECORD} cannot be read (")
+    assert sentence in said
+    assert said.endswith("delete it, and name the classes in RCAS.labels")
+    assert "\n" not in said
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = st.sampled_from([*Record.model_fields, "plain_parameters", "x"])
+
+
+@given(content=JSON | st.dictionaries(KEYS, JSON, max_size=8), section=st.sampled_from(["class_swap", "bn_propagation"]))
+@settings(max_examples=300)
+def test_any_json_is_a_record_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: Any, section: str) -> None:
+    """S3: no JSON gives a traceback out of `read_record`, `same_swap` or `resolve_labels`."""
+    folder = tmp_path_factory.getbasetemp()
+    (folder / RECORD).write_text(json.dumps(content))
+    asked = parse_settings({"method": section, "swap": {"b": "d"}})
+    with contextlib.suppress(RcasError):
+        record = read_record(folder)
+        same_swap(record, asked)
+        resolve_labels(asked, 3, CLASSES, record.labels, dropped=record.dropped, former=record.former)
+
+
+def test_a_method_records_under_a_key_of_its_own(tmp_path: Path) -> None:
+    """D7: a method that records `labels` or `swap` overwrites nothing of the run's."""
+    from rcas_plugin.studiogan.run import ActiveRun, SwapRun
+
+    class Boasting:
+        def record(self) -> dict[str, Any]:
+            return {"labels": ["mine"], "swap": None, "source": "elsewhere"}
+
+    chosen = parse_settings({"swap": {"b": "d"}})
+    plan = resolve_labels(chosen, 3, CLASSES, "abc")
+    run: Any = ActiveRun(swap=SwapRun(chosen, plan, CLASSES, "swap", str(tmp_path), str(tmp_path)), method=Boasting())
+    content = run.record()
+    assert (content["labels"], content["source"]) == (["a", "d", "c"], str(tmp_path))
+    assert content["swap"]["swap"] == {"b": "d"}
+    assert content["method"] == {"labels": ["mine"], "swap": None, "source": "elsewhere"}
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"swap": {"b": "d"}},
+        {"swap": {1: "d"}},
+        {"swap": {"b": "d"}, "labels": ["a", "b", "c"]},
+        {"swap": {"b": "d"}, "snapshot_images": 3, "swap_metrics": 0, "accelerate": True, "tensorboard": True},
+        {"swap": {"b": "d"}, "preset": "class_swap", "retain": 10.0},
+    ],
+)
+def test_the_same_swap_in_other_words_goes_on(section: dict[str, Any]) -> None:
+    """L4: by index or by name, watched in another way: the swap is the same."""
+    assert same_swap(recorded({"swap": {"b": "d"}}), parse_settings(section))
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        {"swap": {"a": "d"}},
+        {"swap": {"b": "e"}},
+        {"swap": {"b": "d", "a": "e"}},
+        {"swap": {"b": "d"}, "method": "fine_tune"},
+        {"swap": {"b": "d"}, "preset": "rcas"},
+        {"swap": {"b": "d"}, "retain": 1.0},
+        {"swap": {"b": "d"}, "remaining": ["a"]},
+        {"swap": {"b": "d"}, "labels": ["a", "x", "c"]},
+        {"swap": {"b": "d"}, "new_data": "."},
+    ],
+)
+def test_another_swap_does_not_go_on(section: dict[str, Any]) -> None:
+    """L4: another slot, class, method or value is another swap."""
+    assert not same_swap(recorded({"swap": {"b": "d"}}), parse_settings(section))
+
+
+def test_indices_and_names_that_look_alike_are_told_apart() -> None:
+    """L4: a record's keys are text, and label 3 is not the class folder "3"."""
+    classes = DataClasses(("0", "1", "2", "3", "new"), (5,) * 5)
+    labels = ("1", "3", "2", "0")
+    by_name = parse_settings({"swap": {"3": "new"}})
+    record = Record.model_validate_json(json.dumps(swap_record(by_name, resolve_labels(by_name, 4, classes, labels), "pre")))
+    assert record.slots == {1: "new"}
+    assert same_swap(record, by_name)
+    assert same_swap(record, parse_settings({"swap": {1: "new"}}))
+    assert not same_swap(record, parse_settings({"swap": {3: "new"}}))
+
+
+def test_a_recorded_section_of_an_earlier_version_has_todays_defaults() -> None:
+    """L4: keys that are newer than the record are no difference, and what today's schema does not know is another swap."""
+    record = recorded({"swap": {"b": "d"}})
+    assert record.swap is not None
+    older = {key: value for key, value in record.swap.items() if key not in ("balance", "stages", "swap_metrics")}
+    asked = parse_settings({"swap": {"b": "d"}})
+    assert same_swap(record.model_copy(update={"swap": older}), asked)
+    assert not same_swap(record.model_copy(update={"swap": {**older, "unheard_of": 1}}), asked)
