@@ -62,7 +62,8 @@ try:
     locate.find_studiogan()
 except RcasError as error:
     sentence = str(error)
-print(json.dumps([repository.__file__, describe_run()["commit"], sorted(patching.added_lines(patching.PATCH.read_bytes())), sentence]))
+lines = sorted(patching.added_lines(patching.PATCH.read_bytes()))
+print(json.dumps([repository.__file__, describe_run()["commit"], lines, sentence]))
 """
     environment = {**os.environ, "PYTHONPATH": str(site)}
     environment.pop("STUDIOGAN_ROOT", None)
