@@ -176,8 +176,7 @@ class Environment:
         command = [self.python, "-m", "pytest", ROOT / "tests", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, *WARNINGS,
                    "-m", "not slow", "-q", "-p", "no:cacheprovider"]  # fmt: skip
         log = self._log("tests")
-        _run(command, log, self._elsewhere(), check=False)
-        last = log.read_text().strip().splitlines()[-1]
+        last = _run(command, log, self._elsewhere(), check=False).strip().splitlines()[-1]
         counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
         if not counts.get("passed"):
             raise RcasError(f"the fast tests did not run; see {log}")
@@ -195,7 +194,8 @@ class Environment:
         said = _run(
             [self.python, ROOT / "scripts" / "stacks_swap.py", work / "swap", *studiogan], self._log("swap"), work, check=False
         )
-        return said.strip().splitlines()[-1] if said.strip() else f"failed: see {self._log('swap').name}"
+        results = [line for line in said.splitlines() if line in {"main.py", "embedded"} or line.startswith("failed")]
+        return results[-1] if results else f"failed: see {self._log('swap').name}"
 
     def _elsewhere(self) -> Path:
         """An empty folder to run in, so that the clone is not what is imported."""
@@ -209,7 +209,7 @@ class Environment:
 
 
 def _run(command: Sequence[object], log: Path, folder: Path | None = None, *, check: bool = True) -> str:
-    """Run a command, its output in a log; returns what it printed.
+    """Run a command, its output in a log; returns what it said.
 
     Raises:
         RcasError: it failed and is checked.
@@ -220,13 +220,13 @@ def _run(command: Sequence[object], log: Path, folder: Path | None = None, *, ch
     if (STUDIOGAN / "src" / "main.py").is_file():
         environment["STUDIOGAN_ROOT"] = str(STUDIOGAN)
     log.parent.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, env=environment, cwd=folder
-    )
-    log.write_text(ended.stdout + ended.stderr)
+    with log.open("w") as file:
+        ended = subprocess.run(
+            [str(part) for part in command], stdout=file, stderr=subprocess.STDOUT, check=False, env=environment, cwd=folder
+        )
     if check and ended.returncode:
         raise RcasError(f"{' '.join(map(str, command[1:4]))} failed; see {log}")
-    return ended.stdout
+    return log.read_text()
 
 
 def failed(row: Mapping[str, Any]) -> bool:
