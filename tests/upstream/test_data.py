@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from rcas_plugin.studiogan.checkpoints import read_record
+from rcas_plugin.record import read_record
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_bad_input import DRIVER, files
@@ -79,7 +79,7 @@ def test_the_readmes_steps_on_a_cameras_images(studiogan: Path, tmp_path: Path) 
     assert "rcas: images: 18, " in said
     assert "class folders without an image: b" in said
     (swapped,) = (tmp_path / "out" / "checkpoints").iterdir()
-    assert read_record(swapped)["labels"] == ["a", "d", "c"]
+    assert read_record(swapped).labels == ("a", "d", "c")
     assert {path.name for path in data.iterdir()} == {"train"}, "nothing is written into the data folder"
 
 
