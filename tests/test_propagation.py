@@ -13,7 +13,7 @@ from torch import nn
 
 from rcas_plugin.fold import adapted, fold_network, fold_state, rebuild_adapters
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
-from rcas_plugin.propagation import Propagation, propagate, propagations, table_of
+from rcas_plugin.propagation import Propagation, norm_in_state, propagate, propagations, table_of
 
 
 @hypothesis.given(
@@ -175,3 +175,21 @@ def test_a_checkpoint_without_an_offset_is_rebuilt_and_folded(pair: Any) -> None
     assert torch.equal(sample_images(other.generator, labels, gan.latents), sample_images(gan.generator, labels, gan.latents))
     folded, now = fold_state(states["generator"]), fold_state(gan.generator.state_dict())
     assert all(torch.equal(folded[key], now[key]) for key in now)
+
+
+def test_a_bias_has_not_the_norm_of_its_layers_weight() -> None:
+    """F13: a layer of MD's kind has an entry a label in its weight and in its bias; spectral norm is on the weight alone."""
+    torch.manual_seed(0)
+    before, model = nn.utils.spectral_norm(nn.Linear(5, 4)), nn.Sequential(nn.utils.spectral_norm(nn.Linear(5, 5)))
+    before(torch.randn(2, 5))
+    state = {f"0.{name}": value.detach().clone() for name, value in before.state_dict().items()}
+    for name in ("0.weight_orig", "0.bias"):
+        propagate(model, name, state[name], [0, 1, 2, 3, 4], 0, norm=norm_in_state(model, name, state))
+    model.eval()
+    before.eval()
+    x = torch.randn(3, 5)
+    found = model(x)
+    torch.testing.assert_close(found[:, :4], before(x))
+    made = propagations(model)
+    assert not torch.equal(found[:, 4], before(x)[:, 3]), "the new label has a row of its own"
+    torch.testing.assert_close(made["0.bias"](state["0.bias"])[4], state["0.bias"].mean())

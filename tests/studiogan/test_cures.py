@@ -93,3 +93,21 @@ def test_gpu_cures_stay_out_where_there_is_a_gpu() -> None:
     names = apply_cures("early", cpu=False)
     assert "pkg_resources_stand_in" in names
     assert "cpu_devices" not in names
+
+
+@pytest.mark.parametrize(("code", "quiet"), [(2, True), (130, True), (1, False)])
+def test_a_parent_ends_as_its_process_did(monkeypatch: pytest.MonkeyPatch, code: int, quiet: bool) -> None:
+    """L10: where a process of a -DDP run has said what is wrong, its parent says no more; any other end stays a traceback."""
+    processes = torch.multiprocessing
+
+    class Context:
+        def join(self) -> None:
+            raise processes.ProcessExitedException("gone", error_index=0, error_pid=1, exit_code=code)
+
+    monkeypatch.setattr(processes, "spawn", lambda fn, join=True: None if join else Context())
+    stack.parents_end_as_their_processes()
+    stack.parents_end_as_their_processes()
+    assert processes.spawn(print) is None
+    with pytest.raises(SystemExit if quiet else processes.ProcessExitedException) as ended:
+        processes.spawn(print, join=False).join()
+    assert getattr(ended.value, "code" if quiet else "exit_code") == code

@@ -26,7 +26,7 @@ MULTI_HINGE = {"MODEL": {"d_cond_mtd": "MH"}, "LOSS": {"adv_loss": "MH", "mh_lam
 def test_a_term_counts_once(
     sections: dict[str, Any], factor: float, upstream: Callable[[str], Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """F12: the gradient of a term of G's counts once under multi-hinge, whose loss upstream multiplies; by hand in float64."""
+    """F12, D2: the gradient of a term of G counts once under multi-hinge, whose loss upstream multiplies; by hand in float64."""
     weight = torch.tensor([0.3, -0.2, 0.5, 0.1], dtype=torch.float64, requires_grad=True)
     images, labels = torch.randn(5, 4, dtype=torch.float64), torch.tensor([0, 2, 1, 0, 2])
 

@@ -9,11 +9,12 @@ import os
 import sys
 import types
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from packaging.version import parse as parse_version
+from torch.multiprocessing.spawn import ProcessExitedException
 from torch.utils.data import DistributedSampler, RandomSampler, Sampler
 
 from rcas_plugin.safe_load import force_safe_loads
@@ -65,6 +66,38 @@ def wandb_offline_unless_configured() -> None:
 def safe_loads() -> None:
     """Read checkpoints as `rcas_plugin.safe_load` does: numpy's numbers, and no code."""
     force_safe_loads()
+
+
+@cure("main.py", "a process of a distributed run that ends with a sentence ends the parent with a traceback", when="early")
+def parents_end_as_their_processes() -> None:
+    """End the parent of a distributed run with the exit code of a process that has said why it stops."""
+    processes: Any = torch.multiprocessing
+    original = processes.spawn
+    if getattr(original, "cured", False):
+        return
+
+    @functools.wraps(original)
+    def spawn(*args: Any, **options: Any) -> Any:
+        context = original(*args, **options)
+        if context is not None:  # where it was not asked to join them itself
+            context.join = _ending_with_a_sentence(context.join)
+        return context
+
+    spawn.cured = True  # type: ignore[attr-defined]
+    processes.spawn = spawn
+
+
+def _ending_with_a_sentence(join: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(join)
+    def joined(*args: Any, **options: Any) -> Any:
+        try:
+            return join(*args, **options)
+        except ProcessExitedException as error:
+            if error.exit_code in (2, 130):  # a user's mistake, Ctrl-C
+                raise SystemExit(error.exit_code) from None
+            raise
+
+    return joined
 
 
 @cure("config.py", "betas must be either both floats or both Tensors: configs with beta1: 0 hold an int")
