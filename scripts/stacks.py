@@ -47,6 +47,19 @@ SHOWN = (
     "kornia",
     "wandb",
 )
+#: What the tests look at, beside the wheel.
+BESIDE = (
+    "tests",
+    "scripts",
+    "configs",
+    "docs",
+    "patches",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "pyproject.toml",
+)
 #: What old libraries say of themselves is none of this project's; every other warning stays an error.
 WARNINGS = ("-Wignore::DeprecationWarning", "-Wignore::PendingDeprecationWarning", "-Wignore::FutureWarning")
 
@@ -173,10 +186,12 @@ class Environment:
     def test(self) -> dict[str, int]:
         """Run the fast tests against the wheel; how many passed, failed and were skipped."""
         say(f"{self.name}: the fast tests")
-        command = [self.python, "-m", "pytest", ROOT / "tests", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, *WARNINGS,
-                   "-m", "not slow", "-q", "-p", "no:cacheprovider"]  # fmt: skip
-        log = self._log("tests")
-        last = _run(command, log, self._elsewhere(), check=False).strip().splitlines()[-1]
+        work, log = self._elsewhere(), self._log("tests")
+        for name in BESIDE:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, work / name)
+        command = [self.python, "-m", "pytest", *WARNINGS, "-m", "not slow", "-q", "-p", "no:cacheprovider"]
+        last = _run(command, log, work, check=False).strip().splitlines()[-1]
         counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
         if not counts.get("passed"):
             raise RcasError(f"the fast tests did not run; see {log}")
