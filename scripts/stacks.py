@@ -4,8 +4,9 @@ For each stack: an environment is made with that Python; what its user has is in
 this project's wheel, which must leave those as they are; then the fast tests run against the installed wheel, and a swap from
 pre-training to report, through StudioGAN's main.py where the submodule is there, else on the embedded networks.
 
-What is made is kept and used again: environments under --out, results until the wheel or the tests change. It ends with a table
-and docs/results/stacks.json; --write-readme puts the table into the README. Exit code 1 where anything failed.
+What is made is kept and used again: environments under --out (delete one's folder to make it anew), results until the package or
+the tests change. It ends with a table and, over all stacks, docs/results/stacks.json; --write-readme puts the table into the
+README. Exit code 1 where anything failed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -110,10 +112,13 @@ def build_wheel(folder: Path) -> Path:
 
 
 def fingerprint(wheel: Path, stack: Stack) -> str:
-    """Of all that a result depends on: the wheel, the tests, this program and the stack."""
+    """Of all that a result depends on: the package, what it requires, the tests, this program and the stack."""
     digest = hashlib.sha256(repr(stack).encode())
-    files = [wheel, *(path for path in (ROOT / "tests").rglob("*.py")), *(ROOT / "scripts").glob("stacks*")]
-    for path in sorted(files):
+    with zipfile.ZipFile(wheel) as archive:
+        # not what is about the package: the README is in it, and with it the table that is made here
+        for name in sorted(name for name in archive.namelist() if ".dist-info/" not in name):
+            digest.update(archive.read(name))
+    for path in sorted([ROOT / "pyproject.toml", *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").glob("stacks*")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
