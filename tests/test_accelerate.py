@@ -57,6 +57,7 @@ def test_an_error_inside_leaves_nothing_switched_on(pair: Any) -> None:
     assert not torch.is_autocast_enabled("cpu")
 
 
+@pytest.mark.slow
 def test_freed_memory_can_be_kept() -> None:
     """In a process of its own: it cannot be taken back."""
     code = "from rcas_plugin.accelerate import keep_freed_memory; print(keep_freed_memory())"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from pathlib import Path
 
@@ -17,6 +18,7 @@ def _rows() -> list[str]:
     return [row for cell in cells for row in cell.split(", ")]
 
 
+@functools.cache
 def _rows_with_tests() -> set[str]:
     """The numbers that the docstrings of tests begin with: `F3: …`, `F12, D2: …`."""
     numbers: set[str] = set()

@@ -71,6 +71,7 @@ with temporary_folder(".") as folder, atomic_path("model.pth") as temporary:
 CLEANS = "from rcas_plugin.files import remove_leftovers; print(len(remove_leftovers('.')))"
 
 
+@pytest.mark.slow
 def test_the_next_start_removes_what_a_killed_process_left(tmp_path: Path) -> None:
     """S4: the temporary file and folder of a writer that was killed are gone after the next start; the old file is whole."""
     (tmp_path / "model.pth").write_text("old")
@@ -83,6 +84,7 @@ def test_the_next_start_removes_what_a_killed_process_left(tmp_path: Path) -> No
     assert (tmp_path / "model.pth").read_text() == "old"
 
 
+@pytest.mark.slow
 def test_what_a_live_process_writes_stays(tmp_path: Path) -> None:
     """S4: a file that another process is writing is not taken for a leftover, however old it looks."""
     writer = python(WAITS, tmp_path)

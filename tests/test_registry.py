@@ -55,6 +55,7 @@ def test_the_public_names_are_sorted_and_there() -> None:
     assert all(hasattr(rcas_plugin, name) for name in rcas_plugin.__all__)
 
 
+@pytest.mark.slow
 def test_the_plugin_alone_imports_nothing_of_upstream() -> None:
     code = (
         "import sys, rcas_plugin, rcas_plugin.studiogan.activation, rcas_plugin.cli;"

@@ -154,6 +154,7 @@ def test_every_load_is_safe_once_forced(tmp_path: Path, own_load: Callable[..., 
     assert torch.load(tmp_path / "x.pth")["best_fid"] == 3.5
 
 
+@pytest.mark.slow
 def test_the_environment_does_not_turn_it_off(tmp_path: Path) -> None:
     """TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD brings torch's old default back; not here."""
     torch.save({"x": Malicious(tmp_path / "ran")}, tmp_path / "code.pth")

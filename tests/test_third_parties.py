@@ -48,6 +48,7 @@ def broken(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_a_broken_package_breaks_nothing_else(broken: Path) -> None:
     """D6: the plugin is imported without third parties; one that fails is a sentence where its name is asked for."""
     code = """
@@ -81,6 +82,7 @@ for ask in (phases.__getitem__, lambda name: parse_settings({"method": name, "sw
         assert "works_well" not in sentence
 
 
+@pytest.mark.slow
 def test_the_commands_go_on(broken: Path) -> None:
     """D6: rcas config works, and rcas doctor lists each package as there or broken."""
     config = run(broken, "-m", "rcas_plugin.cli", "config")

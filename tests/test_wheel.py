@@ -48,6 +48,7 @@ def test_it_holds_what_is_no_module_and_nothing_of_others(wheel: Path) -> None:
     assert "[studiogan.plugins]" in points
 
 
+@pytest.mark.slow
 def test_it_works_without_a_clone(wheel: Path, tmp_path: Path) -> None:
     """The patch is the wheel's own, no submodule is looked for, and no commit of another repository is taken for the plugin's."""
     site = tmp_path / "environment" / "site-packages"

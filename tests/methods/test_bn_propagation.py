@@ -258,6 +258,7 @@ def test_other_numbers_of_labels_are_checked_on_new_networks(pair: Any, odd_pair
         BnPropagation.check_networks(settings, plan, gan, {**states, "discriminator": paired})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "count", "expected"), [({}, 99, 150), ({}, 100, 60), ({}, None, 60), ({"iterations": 3}, 10, 3)],
 )  # fmt: skip

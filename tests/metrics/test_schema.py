@@ -69,6 +69,7 @@ JSON = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(path=st.sampled_from(list(paths(CONTENT))[1:]), value=JSON | st.just({"-1": []}) | st.just({"99": [1]}))
 @settings(max_examples=400)
 def test_no_value_at_no_place_is_a_traceback(tmp_path_factory: pytest.TempPathFactory, path: tuple[Any, ...], value: Any) -> None:

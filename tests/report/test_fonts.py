@@ -109,6 +109,7 @@ def shown_in(figure: Figure) -> list[str]:
     return [text.get_text() for text in figure.findobj(Text)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("installed", [True, False])
 def test_every_picture_shows_every_name(
     installed: bool, drawn: list[Figure], tmp_path: Path, chinese_font: str, monkeypatch: pytest.MonkeyPatch, pair: Any

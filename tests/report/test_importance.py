@@ -18,6 +18,7 @@ from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.report.importance import look_inside, write_look
 
 
+@pytest.mark.slow
 def test_the_figures_are_the_importances_own(pair: Any, tmp_path: Path) -> None:
     look = look_inside(Gan(*pair, None, gaussian_latents(6)), [3], list("abcd"), samples=6, top=0.25)
     summary = write_look(look, tmp_path)
@@ -57,6 +58,7 @@ def checkpoint(tmp_path: Path) -> tuple[Path, Path]:
     return config, loop.train(config, tmp_path / "data", tmp_path / "run", progress=False)
 
 
+@pytest.mark.slow
 def test_the_command(checkpoint: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config, folder = checkpoint
     files = {path: path.read_bytes() for path in folder.iterdir()}

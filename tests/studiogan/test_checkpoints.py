@@ -38,6 +38,7 @@ def test_a_folder_of_best_weights_alone_is_a_checkpoint(tmp_path: Path) -> None:
         checkpoint_files(tmp_path)
 
 
+@pytest.mark.slow
 def test_numpy_numbers_are_read_whoever_asks(tmp_path: Path) -> None:
     """F1: an ADA run's `aa_p` and a run's `best_fid` are numpy scalars, and are read in a process that never saw StudioGAN."""
     numbers = {"aa_p": np.float64(0.25), "best_fid": np.float32(12.5), "best_step": np.int64(4)}

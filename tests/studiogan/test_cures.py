@@ -20,6 +20,7 @@ def run(code: str, **environment: str) -> str:
     return ended.stdout.strip()
 
 
+@pytest.mark.slow
 def test_pkg_resources_where_it_is_missing() -> None:
     code = """
 import importlib.util, sys
@@ -69,6 +70,7 @@ def test_upstreams_loads_take_numpy_scalars_and_no_code(tmp_path: Path, monkeypa
         torch.load(tmp_path / "code.pth")
 
 
+@pytest.mark.slow
 def test_gpu_devices_are_the_cpu() -> None:
     if torch.cuda.is_available():
         pytest.skip("this machine has a GPU")

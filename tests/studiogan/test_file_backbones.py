@@ -247,6 +247,7 @@ def test_a_module_of_another_shape(tmp_path: Path) -> None:
         check_file(f"code:{tmp_path / 'narrow.pt'}", 5)
 
 
+@pytest.mark.slow
 def test_timm_and_onnx_are_imported_where_they_are_asked_for_alone() -> None:
     code = "import sys, rcas_plugin.studiogan.file_backbones;assert not {'timm', 'onnx', 'onnxruntime'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -85,6 +85,7 @@ def method_for(name: str, labels: int, **section: Any) -> Method:
     return phases[name](Context(settings, plan, 1, 4, log=lambda line: None, real_images=lambda label, n: real))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method_name", "section", "labels"),
     [
@@ -134,6 +135,7 @@ def as_upstream_draws(generator: torch.nn.Module) -> Callable[..., torch.Tensor]
     return draw
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETWORKS)
 def test_stage_bn_changes_nothing_else(name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path) -> None:
     """F6, D9: in stage bn scores, residuals and the labels' tables change alone; no buffer of G or of its average does."""
@@ -184,6 +186,7 @@ class Drawn(torch.nn.Module):
         return as_upstream_draws(self.inner)(z, labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method_name", ["class_swap", "bn_propagation"])
 def test_training_starts_from_the_norm_that_was_held(method_name: str, studiogan: Path, tmp_path: Path) -> None:
     """F2: the matched columns stay within spectral norm, so that training's first steps do not shrink the other labels'."""

@@ -64,6 +64,7 @@ def test_any_number_of_images_goes_through_minibatch_statistics(
     torch.testing.assert_close(found["adv_output"].reshape(-1), by_parts(gan, images, labels, sizes), rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("narrow_stylegan")
 @pytest.mark.parametrize("backbone", ["stylegan2", "stylegan3"])
 @pytest.mark.parametrize("group", [3, 4, 8])
