@@ -42,6 +42,7 @@ def quiet_known_warnings() -> None:
     warnings.filterwarnings("ignore", category=SyntaxWarning)
     warnings.filterwarnings("ignore", category=DeprecationWarning, module=r"(config|main|loader|worker|utils|models|metrics)\b")
     warnings.filterwarnings("ignore", message=r".*torch\.cuda\.amp\.", category=FutureWarning)
+    warnings.filterwarnings("ignore", message=r".*torch\.jit\.script", category=FutureWarning)  # kornia's, as it is imported
     warnings.filterwarnings("ignore", message=r"Importing from timm\.models\.layers", category=FutureWarning)
     warnings.filterwarnings("ignore", message=r".*torch\.nn\.utils\.(spectral|weight)_norm.*", category=FutureWarning)
 
