@@ -4,8 +4,9 @@ For each stack: an environment is made with that Python; what its user has is in
 this project's wheel, which must leave those as they are; then the fast tests run against the installed wheel, and a swap from
 pre-training to report, through StudioGAN's main.py where the submodule is there, else on the embedded networks.
 
-What is made is kept and used again: environments under --out, results until the wheel or the tests change. It ends with a table
-and docs/results/stacks.json; --write-readme puts the table into the README. Exit code 1 where anything failed.
+What is made is kept and used again: environments under --out (delete one's folder to make it anew), results until the package or
+the tests change. It ends with a table and, over all stacks, docs/results/stacks.json; --write-readme puts the table into the
+README. Exit code 1 where anything failed.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +48,19 @@ SHOWN = (
     "timm",
     "kornia",
     "wandb",
+)
+#: What the tests look at, beside the wheel.
+BESIDE = (
+    "tests",
+    "scripts",
+    "configs",
+    "docs",
+    "patches",
+    "README.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "LICENSE",
+    "pyproject.toml",
 )
 #: What old libraries say of themselves is none of this project's; every other warning stays an error.
 WARNINGS = ("-Wignore::DeprecationWarning", "-Wignore::PendingDeprecationWarning", "-Wignore::FutureWarning")
@@ -97,10 +112,13 @@ def build_wheel(folder: Path) -> Path:
 
 
 def fingerprint(wheel: Path, stack: Stack) -> str:
-    """Of all that a result depends on: the wheel, the tests, this program and the stack."""
+    """Of all that a result depends on: the package, what it requires, the tests, this program and the stack."""
     digest = hashlib.sha256(repr(stack).encode())
-    files = [wheel, *(path for path in (ROOT / "tests").rglob("*.py")), *(ROOT / "scripts").glob("stacks*")]
-    for path in sorted(files):
+    with zipfile.ZipFile(wheel) as archive:
+        # not what is about the package: the README is in it, and with it the table that is made here
+        for name in sorted(name for name in archive.namelist() if ".dist-info/" not in name):
+            digest.update(archive.read(name))
+    for path in sorted([ROOT / "pyproject.toml", *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").glob("stacks*")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -173,11 +191,12 @@ class Environment:
     def test(self) -> dict[str, int]:
         """Run the fast tests against the wheel; how many passed, failed and were skipped."""
         say(f"{self.name}: the fast tests")
-        command = [self.python, "-m", "pytest", ROOT / "tests", "-c", ROOT / "pyproject.toml", "--rootdir", ROOT, *WARNINGS,
-                   "-m", "not slow", "-q", "-p", "no:cacheprovider"]  # fmt: skip
-        log = self._log("tests")
-        _run(command, log, self._elsewhere(), check=False)
-        last = log.read_text().strip().splitlines()[-1]
+        work, log = self._elsewhere(), self._log("tests")
+        for name in BESIDE:
+            source = ROOT / name
+            (shutil.copytree if source.is_dir() else shutil.copy)(source, work / name)
+        command = [self.python, "-m", "pytest", *WARNINGS, "-m", "not slow", "-q", "-p", "no:cacheprovider"]
+        last = _run(command, log, work, check=False).strip().splitlines()[-1]
         counts = {word: int(count) for count, word in re.findall(r"(\d+) (passed|failed|skipped|error)", last)}
         if not counts.get("passed"):
             raise RcasError(f"the fast tests did not run; see {log}")
@@ -195,7 +214,8 @@ class Environment:
         said = _run(
             [self.python, ROOT / "scripts" / "stacks_swap.py", work / "swap", *studiogan], self._log("swap"), work, check=False
         )
-        return said.strip().splitlines()[-1] if said.strip() else f"failed: see {self._log('swap').name}"
+        results = [line for line in said.splitlines() if line in {"main.py", "embedded"} or line.startswith("failed")]
+        return results[-1] if results else f"failed: see {self._log('swap').name}"
 
     def _elsewhere(self) -> Path:
         """An empty folder to run in, so that the clone is not what is imported."""
@@ -209,7 +229,7 @@ class Environment:
 
 
 def _run(command: Sequence[object], log: Path, folder: Path | None = None, *, check: bool = True) -> str:
-    """Run a command, its output in a log; returns what it printed.
+    """Run a command, its output in a log; returns what it said.
 
     Raises:
         RcasError: it failed and is checked.
@@ -220,13 +240,13 @@ def _run(command: Sequence[object], log: Path, folder: Path | None = None, *, ch
     if (STUDIOGAN / "src" / "main.py").is_file():
         environment["STUDIOGAN_ROOT"] = str(STUDIOGAN)
     log.parent.mkdir(parents=True, exist_ok=True)
-    ended = subprocess.run(
-        [str(part) for part in command], capture_output=True, text=True, check=False, env=environment, cwd=folder
-    )
-    log.write_text(ended.stdout + ended.stderr)
+    with log.open("w") as file:
+        ended = subprocess.run(
+            [str(part) for part in command], stdout=file, stderr=subprocess.STDOUT, check=False, env=environment, cwd=folder
+        )
     if check and ended.returncode:
         raise RcasError(f"{' '.join(map(str, command[1:4]))} failed; see {log}")
-    return ended.stdout
+    return log.read_text()
 
 
 def failed(row: Mapping[str, Any]) -> bool:

@@ -9,6 +9,7 @@ import json
 import shutil
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -95,5 +96,6 @@ if __name__ == "__main__":
     try:
         print(main(target, more[0] if more else None))
     except (Exception, SystemExit) as error:
+        traceback.print_exc()
         print(f"failed: {type(error).__name__}: {error}".splitlines()[0])
-        raise
+        sys.exit(1)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rcas_plugin import repository
 from rcas_plugin.cli import main
 from rcas_plugin.studiogan.__main__ import _split
 
@@ -14,7 +15,8 @@ from rcas_plugin.studiogan.__main__ import _split
 def test_without_a_studiogan(command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--studiogan", str(tmp_path)]) == 2
     out, err = capsys.readouterr()
-    assert "git submodule update --init --depth 1" in out + err
+    assert "--studiogan PATH" in out + err
+    assert ("git submodule update --init --depth 1" in out + err) == repository.is_clone(), "a wheel has no submodule"
 
 
 def test_studiogan_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

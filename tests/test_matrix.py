@@ -27,7 +27,8 @@ STYLEGAN = {
 
 @pytest.fixture(autouse=True)
 def _scripts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "scripts"))
+    # not syspath_prepend: it asks more of pkg_resources than the stand-in for it has
+    monkeypatch.setattr(sys, "path", [str(ROOT / "scripts"), *sys.path])
 
 
 def shipped() -> list[Path]:

@@ -78,7 +78,14 @@ def test_it_is_one_file_that_reads_without_its_pictures(watched: Watched, tmp_pa
 def test_it_says_what_the_run_was(watched: Watched, tmp_path: Path) -> None:
     text = " ".join(Page(write_report([watched.run], tmp_path)).text)
     metrics = json.loads((watched.run / METRICS).read_text())
-    for said in (metrics["machine"], metrics["commit"], metrics["date"], str(watched.pretrained), "method: fine_tune", "b → d"):
+    for said in (
+        metrics["machine"],
+        metrics["commit"] or "not known",
+        metrics["date"],
+        str(watched.pretrained),
+        "method: fine_tune",
+        "b → d",
+    ):
         assert said in text
     assert "images of the pre-trained GAN stand for them" in text
     assert "0 of" in text, "fine_tune edits nothing before the first step"

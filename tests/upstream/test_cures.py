@@ -20,7 +20,6 @@ from torch.utils.data import DistributedSampler, TensorDataset
 
 from rcas_plugin import RcasError
 from rcas_plugin.studiogan.cures import CURES
-from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.studiogan.seams import SEAMS, Seam, check, find
 
 from .conftest import write_images
@@ -289,5 +288,5 @@ def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: 
 
 
 def test_the_table_of_the_contributing_guide_has_every_cure() -> None:
-    text = (REPOSITORY / "CONTRIBUTING.md").read_text()
+    text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
     assert not [name for name in CURES if not re.search(rf"\b{name}\b", text)]
