@@ -266,6 +266,8 @@ def doctor(args: argparse.Namespace) -> int:
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")
     print(f"torch         {torch.__version__}")
     print(f"device        {torch.cuda.get_device_name() if torch.cuda.is_available() else 'CPU (no GPU found)'}")
+    for party in third_parties.load():
+        print(f"methods       {party.name} of {party.package}: {f'BROKEN: {party.error}' if party.error else 'there'}")
     try:
         root = find_studiogan(args.studiogan)
     except RcasError as error:
@@ -278,8 +280,6 @@ def doctor(args: argparse.Namespace) -> int:
     pinned = is_pinned((root / "src" / "main.py").read_bytes())
     patch = "installed" if is_installed(root) else "not installed" if pinned else "not for this main.py"
     print(f"patch         {patch}")
-    for party in third_parties.load():
-        print(f"methods       {party.name} of {party.package}: {f'BROKEN: {party.error}' if party.error else 'there'}")
     # the seams are looked at in a process of their own: activation changes torch for good on a machine without a GPU
     looked = subprocess.run([sys.executable, "-m", "rcas_plugin.studiogan.inspect", str(root / "src")], check=False)
     print()
