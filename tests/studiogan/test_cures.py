@@ -103,7 +103,7 @@ def test_a_parent_ends_as_its_process_did(monkeypatch: pytest.MonkeyPatch, code:
     processes = torch.multiprocessing
 
     class Context:
-        def join(self) -> None:
+        def join(self, timeout: float | None = None) -> bool:
             raise processes.ProcessExitedException("gone", error_index=0, error_pid=1, exit_code=code)
 
     monkeypatch.setattr(processes, "spawn", lambda fn, join=True: None if join else Context())
@@ -113,3 +113,18 @@ def test_a_parent_ends_as_its_process_did(monkeypatch: pytest.MonkeyPatch, code:
     with pytest.raises(SystemExit if quiet else processes.ProcessExitedException) as ended:
         processes.spawn(print, join=False).join()
     assert getattr(ended.value, "code" if quiet else "exit_code") == code
+
+
+def test_a_parent_waits_for_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """D1: upstream asks once and kills what has not ended; the first process may still be writing its last checkpoint then."""
+    answers = [False, False, True]
+
+    class Context:
+        def join(self, timeout: float | None = None) -> bool:
+            return answers.pop(0)
+
+    monkeypatch.setattr(torch.multiprocessing, "spawn", lambda fn, join=True: Context())
+    stack.parents_end_as_their_processes()
+    assert torch.multiprocessing.spawn(print, join=False).join(timeout=0.1) is False
+    assert torch.multiprocessing.spawn(print, join=False).join() is True
+    assert not answers

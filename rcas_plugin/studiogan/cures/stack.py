@@ -69,9 +69,12 @@ def safe_loads() -> None:
     force_safe_loads()
 
 
-@cure("main.py", "a process of a distributed run that ends with a sentence ends the parent with a traceback", when="early")
+@cure("main.py", "the first process of a distributed run to end kills the others; one that stops, a traceback", when="early")
 def parents_end_as_their_processes() -> None:
-    """End the parent of a distributed run with the exit code of a process that has said why it stops."""
+    """Let the parent of a distributed run wait for every process, and end as one that has said why it stops.
+
+    Upstream waits until the first one has ended and kills the others, which may still be writing a checkpoint or the report.
+    """
     processes: Any = torch.multiprocessing
     original = processes.spawn
     if getattr(original, "cured", False):
@@ -81,18 +84,21 @@ def parents_end_as_their_processes() -> None:
     def spawn(*args: Any, **options: Any) -> Any:
         context = original(*args, **options)
         if context is not None:  # where it was not asked to join them itself
-            context.join = _ending_with_a_sentence(context.join)
+            context.join = _waiting_for_all(context.join)
         return context
 
     spawn.cured = True  # type: ignore[attr-defined]
     processes.spawn = spawn
 
 
-def _ending_with_a_sentence(join: Callable[..., Any]) -> Callable[..., Any]:
+def _waiting_for_all(join: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(join)
-    def joined(*args: Any, **options: Any) -> Any:
+    def joined(timeout: float | None = None) -> bool:
         try:
-            return join(*args, **options)
+            while not join(timeout):
+                if timeout is not None:
+                    return False
+            return True
         except ProcessExitedException as error:
             if error.exit_code in (2, 130):  # a user's mistake, Ctrl-C
                 raise SystemExit(error.exit_code) from None
