@@ -18,7 +18,7 @@ from rcas_plugin.labels import DataClasses
 
 T = TypeVar("T")
 
-#: The most files whose headers are read, and the most pixels that are decoded (about a minute); of more, evenly spaced ones are.
+#: The most files whose headers are read, and the most pixels that are decoded; of more, evenly spaced ones are.
 FILES, PIXELS = 20_000, 4_000_000_000
 #: Threads that decode; PIL leaves Python's lock while it does.
 _THREADS = min(16, os.cpu_count() or 1)

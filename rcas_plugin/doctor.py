@@ -1,4 +1,4 @@
-"""`rcas doctor --data`: what would go wrong in a week, said in a minute. Data, checkpoint and config are only read."""
+"""`rcas doctor --data`: what a swap would refuse or stumble over. Data, checkpoint and config are only read."""
 
 from __future__ import annotations
 

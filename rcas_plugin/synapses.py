@@ -121,7 +121,7 @@ class SpectralNorm:
         """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; whether that was possible."""
         vector, other = self.along(dim), self.along(1 - dim)
         exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
-        for attempt in range(1024):  # each rounds otherwise; a handful is enough
+        for attempt in range(1024):  # each rounds otherwise
             coarse, fine = divmod(attempt, 32)
             other.copy_(turned * (1 + coarse * 2.0**-25))
             vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -24,14 +24,8 @@ ROW: dict[str, Any] = {
 
 
 @pytest.fixture
-def stacks(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    spec = importlib.util.spec_from_file_location("stacks", ROOT / "scripts" / "stacks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    monkeypatch.setitem(sys.modules, "stacks", module)
-    spec.loader.exec_module(module)
-    return module
+def stacks(load_script: Callable[[str], ModuleType]) -> ModuleType:
+    return load_script("stacks")
 
 
 def test_the_lowest_stack_has_the_lower_bounds(stacks: ModuleType) -> None:
