@@ -136,7 +136,7 @@ def draw(runs: Mapping[str, Path]) -> None:
             "class_swap: fine-tuned": load_snapshot(swap, list(moments(swap).values())[-1]),
             "fine_tune: fine-tuned": load_snapshot(tuned, list(moments(tuned).values())[-1]),
         },
-        {**{label: f"label {label + 1}" for label in range(8)}, 8: f"slot {OLD}\n→ {NEW}"},
+        {**{label: f"label {label + 1}" for label in range(8)}, 8: f"slot {OLD} → {NEW}"},
     )
 
 
