@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -19,16 +17,18 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rcas_plugin import RcasError
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.embedded import loop
-from rcas_plugin.fold import adapted, fold_state
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate
 from rcas_plugin.labels import SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context
 from rcas_plugin.record import read_record, same_swap
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.studiogan.folding import fold_checkpoint
+from rcas_plugin.weights.adapters import adapted, fold_state
+
+from .fixtures import toy
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CHECKPOINTS = sorted(folder.name for folder in (FIXTURES / "checkpoints").iterdir())
@@ -77,22 +77,6 @@ def resumed(folder: Path) -> Resumed:
     return Resumed(gan, training.optimizers, training.step, source)
 
 
-@pytest.fixture(scope="module")
-def toy() -> ModuleType:
-    """The data and the update that the fixtures were made with."""
-    return load("toy")
-
-
-def load(name: str) -> ModuleType:
-    """A module of the folder of fixtures."""
-    spec = importlib.util.spec_from_file_location(f"fixtures_{name}", FIXTURES / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @dataclass
 class Fixture:
     """A copy of one fixture beside its data.
@@ -117,7 +101,7 @@ class Fixture:
 
 
 @pytest.fixture
-def written(tmp_path: Path, toy: ModuleType) -> Callable[[str], Fixture]:
+def written(tmp_path: Path) -> Callable[[str], Fixture]:
     """Name -> the fixture."""
 
     def copy(name: str) -> Fixture:
@@ -131,7 +115,7 @@ def written(tmp_path: Path, toy: ModuleType) -> Callable[[str], Fixture]:
     return copy
 
 
-def seen(gan: Gan, expected: Mapping[str, Tensor], toy: ModuleType) -> dict[str, Tensor]:
+def seen(gan: Gan, expected: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The images of the fixture's latents, and D's logits of the fixture's real images."""
     real, labels = toy.real_images(int(expected["labels"].max()) + 1)
     with torch.no_grad(), frozen_eval(gan.generator, gan.discriminator):
@@ -155,43 +139,43 @@ def folded_gan(fixture: Fixture, states: Mapping[str, Mapping[str, Any]]) -> Gan
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_folds_to_the_same_images(name: str, written: Callable[[str], Fixture], toy: ModuleType) -> None:
+def test_folds_to_the_same_images(name: str, written: Callable[[str], Fixture]) -> None:
     fixture = written(name)
     states = read_states(fixture.run)
     assert bool(adapted(states["generator"])) == (name in ADAPTED)
     gan = folded_gan(fixture, {network: fold_state(state) for network, state in states.items()})
-    assert_seen(seen(gan, fixture.expected, toy), fixture.expected)
+    assert_seen(seen(gan, fixture.expected), fixture.expected)
 
 
 @pytest.mark.parametrize("name", ADAPTED)
-def test_the_command_folds_it(name: str, written: Callable[[str], Fixture], toy: ModuleType, tmp_path: Path) -> None:
+def test_the_command_folds_it(name: str, written: Callable[[str], Fixture], tmp_path: Path) -> None:
     fixture, out = written(name), tmp_path / "folded"
     files = fold_checkpoint(fixture.run, out)
     assert {"similarity.json", "rcas.json"} <= set(files)
     states = read_states(out)
     assert not adapted(states["generator"])
     gan = folded_gan(fixture, states)
-    assert_seen(seen(gan, fixture.expected, toy), fixture.expected)
+    assert_seen(seen(gan, fixture.expected), fixture.expected)
     for network, role in (("G", gan.generator), ("D", gan.discriminator)):
         content = read_checkpoint(checkpoint_files(out)[network])["optimizer"]
         assert sum(len(group["params"]) for group in content["param_groups"]) == len(list(role.parameters()))
     if name == "stage_bn":  # the one fixture that kept its best checkpoint too
         best = read_states(out, best=True)
-        assert_seen(seen(folded_gan(fixture, best), fixture.expected, toy), fixture.expected)
+        assert_seen(seen(folded_gan(fixture, best), fixture.expected), fixture.expected)
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_a_new_swap_can_start_from_it(name: str, written: Callable[[str], Fixture], toy: ModuleType) -> None:
+def test_a_new_swap_can_start_from_it(name: str, written: Callable[[str], Fixture]) -> None:
     fixture = written(name)
     gan = loop.load_gan(fixture.folder / "config.yaml", fixture.run)
-    assert_seen(seen(gan, fixture.expected, toy), fixture.expected)
+    assert_seen(seen(gan, fixture.expected), fixture.expected)
 
 
 @pytest.mark.parametrize("name", SWAPS)
-def test_goes_on_with_the_same_networks_and_optimisers(name: str, written: Callable[[str], Fixture], toy: ModuleType) -> None:
+def test_goes_on_with_the_same_networks_and_optimisers(name: str, written: Callable[[str], Fixture]) -> None:
     fixture = written(name)
     run, expected = resumed(fixture.folder), fixture.expected
-    assert_seen(seen(run.gan, expected, toy), expected)
+    assert_seen(seen(run.gan, expected), expected)
     networks = {"generator": run.gan.generator, "discriminator": run.gan.discriminator}
     assert toy.trained(networks, run.optimizers) == fixture.trained
     for optimizer in run.optimizers.values():
@@ -199,19 +183,19 @@ def test_goes_on_with_the_same_networks_and_optimisers(name: str, written: Calla
         assert all(state["step"] > 0 for state in optimizer.state.values())
 
     toy.update(run.gan.generator, run.gan.discriminator, run.optimizers, int(expected["labels"].max()) + 1)
-    found = seen(run.gan, expected, toy)
+    found = seen(run.gan, expected)
     assert_seen(found, expected, "updated.", atol=1e-4)
     assert all((found[key] - expected[key]).abs().max() > 1e-3 for key in found), "the update moves both networks"
 
 
 @pytest.mark.parametrize("name", ["fine_tune", "more_labels", "stage_bn"])
-def test_ends_as_the_run_without_an_interruption(name: str, written: Callable[[str], Fixture], toy: ModuleType) -> None:
+def test_ends_as_the_run_without_an_interruption(name: str, written: Callable[[str], Fixture]) -> None:
     fixture = written(name)
     run, expected = resumed(fixture.folder), fixture.expected
     run.source.set_state(expected["source"])
     for step in range(STOPPED, STEPS):
         run.step(step)
-    found = seen(run.gan, expected, toy)
+    found = seen(run.gan, expected)
     assert_seen(found, expected, "end.", atol=1e-3)
     assert all((found[key] - expected[key]).abs().max() > 0.02 for key in found), "the steps move both networks"
 
@@ -233,14 +217,12 @@ def test_the_class_behind_each_label(written: Callable[[str], Fixture]) -> None:
 
 
 @pytest.mark.parametrize("name", ["class_swap", "stage_ft"])
-def test_keeps_to_the_pretrained_generator_that_it_started_from(
-    name: str, written: Callable[[str], Fixture], toy: ModuleType
-) -> None:
+def test_keeps_to_the_pretrained_generator_that_it_started_from(name: str, written: Callable[[str], Fixture]) -> None:
     fixture, before = written(name), written("pretrained").expected
     gan = folded_gan(
         fixture, {**read_states(fixture.run, folded=True), "generator": load_file(fixture.run / "retained.safetensors")}
     )
-    found = seen(gan, before, toy)["images"]
+    found = seen(gan, before)["images"]
     assert_seen({"images": found}, before)
     assert (found - fixture.expected["images"]).abs().max() > 0.1, "training has moved the generator"
     (fixture.run / "retained.safetensors").unlink()
