@@ -19,6 +19,7 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.checkpoints.folder import labels_in, read_states, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
+from rcas_plugin.checkpoints.lineage import check_tasks, inherit
 from rcas_plugin.data.check import Preparation, problems
 from rcas_plugin.data.folders import ClassFolders
 from rcas_plugin.data.look import look_at
@@ -87,7 +88,7 @@ def train(
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
         gan, states = load_gan(cfg_file, None, seed=seed), read_states(ckpt_dir, folded=True)
         before = _labels_before(states["generator"], gan, config["MODEL"], len(live))
-        record = read_record(ckpt_dir)
+        check_tasks(ckpt_dir, record := read_record(ckpt_dir))
         plan = resolve_labels(settings, len(live), classes, record.labels, num_before=before, dropped=record.dropped,
                               former=record.former)  # fmt: skip
         total_steps = config["OPTIMIZATION"]["total_steps"]
@@ -115,7 +116,8 @@ def train(
     if settings is None or method is None or ckpt_dir is None:
         write_record(folder, plain_record(classes.names))
     else:
-        write_record(folder, {**swap_record(settings, plan, ckpt_dir), "method": method.record()})
+        own = swap_record(settings, plan, ckpt_dir, inherit(ckpt_dir, record, read_states(ckpt_dir)["ema"], folder))
+        write_record(folder, {**own, "method": method.record()})
     total = options["total_steps"]
     for step in tqdm(range(total), desc=f"{phase}: training", unit="step", disable=None if progress else True):
         loop.step(step)

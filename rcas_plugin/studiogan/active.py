@@ -10,7 +10,7 @@ import torch
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import SwapDataset
 from rcas_plugin.methods.base import Method
-from rcas_plugin.record import plain_record, read_record, swap_record
+from rcas_plugin.record import Inheritance, plain_record, read_record, swap_record
 from rcas_plugin.studiogan.run import SwapRun, class_names
 from rcas_plugin.watch.observer import Observer
 
@@ -51,14 +51,18 @@ class ActiveRun:
         """Take over a config in the process that trains; a spawned process gets it by pickle."""
         self.cfgs, self.swap = cfgs, getattr(cfgs, "rcas_run", None)
 
-    def record(self) -> dict[str, Any]:
+    def record(self, inherited: Inheritance | None = None) -> dict[str, Any]:
         """What is written beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
-        known, the config and the time of a step."""
+        known, the config and the time of a step.
+
+        Args:
+            inherited: of a swap that starts, what it has from its source.
+        """
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:
             of_method = {} if self.method is None else self.method.record()
             about |= {"method": of_method} if of_method else {}
-            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about}
+            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin, inherited), **about}
         if self.names is None:  # a large data set takes a while to list
             self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)
         return {**plain_record(self.names), **about}

@@ -18,6 +18,7 @@ from rcas_plugin.checkpoints.folder import (
     read_checkpoint,
     read_states,
 )
+from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
@@ -101,6 +102,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs)
     if mode == "swap":
+        check_tasks(RUN.ckpt_dir, record)
         check_networks(cfgs, settings, plan)
     source = str(Path(RUN.ckpt_dir).resolve())
     return SwapRun(settings, plan, classes, mode, source, record.source or source if resumes else source)

@@ -12,9 +12,10 @@ from typing import Any
 import torch.distributed as dist
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, read_states
+from rcas_plugin.checkpoints.lineage import inherit
 from rcas_plugin.gan import Gan, register_minibatch_layer
 from rcas_plugin.methods.base import Context
-from rcas_plugin.record import write_record
+from rcas_plugin.record import read_record, write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.backbones import (
@@ -152,7 +153,9 @@ def _load_checkpoint(original: Any) -> Any:
         options, logger, run_name = given["RUN"], given["logger"], given["run_name"]
         options.ckpt_dir = str(_own_folder(RUN.cfgs))
         if given["global_rank"] == 0:
-            write_record(options.ckpt_dir, RUN.record())
+            state = read_states(RUN.swap.source, best=RUN.cfgs.RUN.load_best)["ema"]
+            inherited = inherit(RUN.swap.source, read_record(RUN.swap.source), state, options.ckpt_dir)
+            write_record(options.ckpt_dir, RUN.record(inherited))
         if logger is not None:
             for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
                 handler.close()
