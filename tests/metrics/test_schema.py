@@ -34,8 +34,7 @@ CONTENT: dict[str, dict[str, Any]] = {
               "before": MOMENT, "steps": {"0": MOMENT, "10": MOMENT}, "machine": "m"},
     EDITS: {"generator": {"w": {"changed": 1, "of": 2, "relative": 0.5}}, "discriminator": {}},
     RECORD: {"labels": ["n", "r"], "swap": {"method": "x"}, "source": "GAN", "slots": {"0": "n"}, "lineage": [
-        {**SWAP, "steps": 3, "run": "r", "task": "t", "sha256": "0", "figures": {"0": {"recognised": 0.5, "frechet_distance": 1}}},
-        SWAP]},
+        {**SWAP, "steps": 3, "task": "t", "sha256": "0", "figures": {"0": {"recognised": 0.5, "frechet_distance": 1}}}, SWAP]},
 }  # fmt: skip
 
 
