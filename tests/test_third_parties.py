@@ -54,14 +54,14 @@ def test_a_broken_package_breaks_nothing_else(broken: Path) -> None:
     code = """
 import sys
 import rcas_plugin
-from rcas_plugin.registry import adapters, phases
+from rcas_plugin.registry import adapters, methods
 from rcas_plugin.settings import parse_settings
-assert phases["class_swap"].__name__ == "ClassSwap"
+assert methods["class_swap"].__name__ == "ClassSwap"
 assert not {"cannot_import", "exits", "works_well"} & set(sys.modules), "nobody has asked for a name of theirs"
-assert phases["theirs"].__name__ == "Theirs"
-assert phases["class_swap"].__name__ == "ClassSwap"
-assert {"class_swap", "theirs"} < set(phases)
-for ask in (phases.__getitem__, lambda name: parse_settings({"method": name, "swap": {0: 1}}), adapters.__getitem__):
+assert methods["theirs"].__name__ == "Theirs"
+assert methods["class_swap"].__name__ == "ClassSwap"
+assert {"class_swap", "theirs"} < set(methods)
+for ask in (methods.__getitem__, lambda name: parse_settings({"method": name, "swap": {0: 1}}), adapters.__getitem__):
     try:
         ask("nobodys")
     except rcas_plugin.RcasError as error:
@@ -71,13 +71,13 @@ for ask in (phases.__getitem__, lambda name: parse_settings({"method": name, "sw
     assert ended.returncode == 0, ended.stderr
     sentences = ended.stdout.splitlines()
     assert len(sentences) == 3
-    assert sentences[0].startswith("there is no phase 'nobodys'; there are: bn_propagation, class_swap, fine_tune, theirs; ")
+    assert sentences[0].startswith("there is no method 'nobodys'; there are: bn_propagation, class_swap, fine_tune, theirs; ")
     assert sentences[1].startswith("RCAS.method: 'nobodys' is unknown; allowed: bn_propagation, class_swap, fine_tune, theirs; ")
     for sentence in sentences:
         assert "cannot_import_point of the package cannot_import could not be loaded" in sentence
         assert "ModuleNotFoundError: No module named 'no_such_module'" in sentence
         assert "exits_point of the package exits could not be loaded" in sentence
-        assert "the phase 'class_swap' is registered already" in sentence
+        assert "the method 'class_swap' is registered already" in sentence
         assert "names_nothing_point of the package names_nothing could not be loaded from no module: at all" in sentence
         assert "works_well" not in sentence
 

@@ -14,7 +14,7 @@ from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import losses
-from rcas_plugin.settings import RcasSettings
+from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.label_bound import find_label_bound, scale_label_steps, warm_down
 
 
@@ -23,7 +23,7 @@ class Context:
     """What a method is told about the run.
 
     Attributes:
-        settings: the `RCAS` section.
+        settings: the `RCAS` section, of the method's `Settings`.
         plan: which class stands behind which label.
         seed: of everything that the method draws.
         total_steps: of the run; 0 where that is not known.
@@ -33,7 +33,7 @@ class Context:
             label; None where the data are not at hand.
     """
 
-    settings: RcasSettings
+    settings: CommonSettings
     plan: LabelPlan
     seed: int = 0
     total_steps: int = 0
@@ -70,29 +70,43 @@ class Method:
     to be plain ones again.
 
     Attributes:
+        Settings: the keys of its `RCAS` section: those that every method has (`CommonSettings`), or a subclass with more.
+        presets: named sets of values for its keys; the one of the name that it is registered under is its default.
+        settings: the run's section, an object of `Settings`; a subclass with keys of its own repeats the annotation.
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
         freezes: whether `trainable` ever says no; several processes then look for parameters without a gradient.
     """
 
+    Settings: ClassVar[type[CommonSettings]] = CommonSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     changes_labels: ClassVar[bool] = False
     freezes: ClassVar[bool] = False
+    settings: CommonSettings
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        if not isinstance(context.settings, self.Settings):
+            raise TypeError(f"{type(self).__name__} takes {self.Settings.__name__}, not {type(context.settings).__name__}")
+        self.context, self.settings = context, context.settings
         self.gan: Gan | None = None
         self._retained: RetainLoss | None = None
         self._optimized: list[tuple[torch.optim.Optimizer, list[list[nn.Parameter]]]] = []
 
     @classmethod
-    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
-        """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet."""
+    def check(cls, settings: Any, plan: LabelPlan, total_steps: int) -> None:
+        """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet.
+
+        Args:
+            settings: the `RCAS` section, of the method's own `Settings`; a subclass says so in place of `Any`.
+            plan: which class stands behind which label.
+            total_steps: of the run.
+        """
 
     @classmethod
-    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def check_networks(cls, settings: Any, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Raise `RcasError` where the method cannot work on the config's networks; nothing has been written yet.
 
         Args:
-            settings: the `RCAS` section.
+            settings: the `RCAS` section, as in `check`.
             plan: which class stands behind which label.
             gan: networks of the config, without a moving average, on the CPU; their weights mean nothing.
             states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.
@@ -118,7 +132,7 @@ class Method:
             self._retained.save(self.context.directory)
 
     def _retain(self, gan: Gan) -> RetainLoss | None:
-        settings, plan = self.context.settings, self.context.plan
+        settings, plan = self.settings, self.context.plan
         if not settings.retain or not plan.remaining:
             return None
         made: RetainLoss = losses["class_swap"](
@@ -186,7 +200,7 @@ class Method:
 
     def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
         """Give the slot's own parameters their own step (`RCAS.label_lr`); arguments as `optimizers_built`'s."""
-        settings, slots = self.context.settings.label_lr, sorted(self.context.plan.slots)
+        settings, slots = self.settings.label_lr, sorted(self.context.plan.slots)
         bound = find_label_bound(gan, self.context.plan.num_classes)
         for role, optimizer in optimizers.items():
             multiplier: float = getattr(settings, role)

@@ -26,8 +26,8 @@ from rcas_plugin.methods.bn_propagation.adapter import (
     refresh_norms,
 )
 from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
+from rcas_plugin.methods.bn_propagation.settings import PRESETS, BnPropagationSettings
 from rcas_plugin.methods.label_start import UPDATES, fit_features
-from rcas_plugin.settings import RcasSettings
 from rcas_plugin.weights.adapters import fold_network, rebuild_adapters
 from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.label_bound import scale_updates
@@ -38,22 +38,27 @@ NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this g
 class BnPropagation(Method):
     """Stage `bn`, then stage `ft`; the number of labels may change."""
 
+    Settings = BnPropagationSettings
+    presets = PRESETS
+    settings: BnPropagationSettings
     changes_labels = True
     freezes = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.stages = stages_of(context.settings, context.plan, context.total_steps)
+        self.stages = stages_of(self.settings, context.plan, context.total_steps)
         self._stage = self.stage_at(0)
         self._plain_parameters: dict[str, int] = {}
         self._own: dict[str, PropagatedNames] = {}
 
     @classmethod
-    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+    def check(cls, settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> None:
         stages_of(settings, plan, total_steps)
 
     @classmethod
-    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def check_networks(
+        cls, settings: BnPropagationSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         if all(table.role != GENERATOR for table in find_label_tables(gan, states, plan)):
             raise RcasError(NO_TABLE)
 
@@ -80,7 +85,7 @@ class BnPropagation(Method):
     def prepare(self, gan: Gan) -> None:
         if self.gan is not gan:
             self.load(gan, {name: network.state_dict() for name, network in gan.networks.items()})
-        settings = self.context.settings.label_start
+        settings = self.settings.label_start
         own = propagations(gan.generator)
         if not own:
             raise RcasError(NO_TABLE)
@@ -120,7 +125,7 @@ class BnPropagation(Method):
             for propagation in propagations(network).values():
                 scores = propagation.scores
                 for row, label in enumerate(new):
-                    if how == "mean" or label >= propagation.rows or self.context.settings.classes is not None:
+                    if how == "mean" or label >= propagation.rows or self.settings.classes is not None:
                         scores[row] = 1 / propagation.rows
                     else:
                         scores[row] = 0
@@ -128,7 +133,7 @@ class BnPropagation(Method):
 
     def _match(self, gan: Gan) -> None:
         """Fit each new label's scores and residuals in G to the features that its real images have in D."""
-        plan, settings, images = self.context.plan, self.context.settings, self.context.real_images
+        plan, settings, images = self.context.plan, self.settings, self.context.real_images
         if images is None:
             self.context.log("bn_propagation: no real images are at hand to match; scores start from one class or all alike")
             return
@@ -181,7 +186,7 @@ class BnPropagation(Method):
         super().optimizers_built(gan, optimizers, step)
 
     def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        settings = self.context.settings.label_lr
+        settings = self.settings.label_lr
         for role, optimizer in optimizers.items():
             factor: float = getattr(settings, role)
             if factor != 1:
@@ -214,7 +219,7 @@ class BnPropagation(Method):
         """
         assert self.gan is not None
         retained = super().generator_loss(batch) if self._stage == "ft" else None
-        settings, own = self.context.settings.propagation, list(propagations(self.gan.generator).values())
+        settings, own = self.settings.propagation, list(propagations(self.gan.generator).values())
         if not settings.l1 and not settings.l2:
             return retained
         scores = torch.cat([one.scores.flatten() for one in own])
@@ -246,7 +251,7 @@ def has_few(plan: LabelPlan, label: int) -> bool:
     return plan.counts.get(label, FEW) < FEW
 
 
-def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
+def stages_of(settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
     """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
 
     Raises:
