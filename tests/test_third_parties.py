@@ -11,14 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GOOD = """
+from pydantic import Field
+
 from rcas_plugin.methods.base import Method
 from rcas_plugin.registry import phases
+from rcas_plugin.settings import CommonSettings
 
 assert "class_swap" in phases and len(phases) >= 3
 
+class TheirSettings(CommonSettings):
+    strength: float = Field(0.5, ge=0, description="of theirs")
+
 @phases.register("theirs")
 class Theirs(Method):
-    pass
+    Settings = TheirSettings
+    presets = {"theirs": {"strength": 0.25}}
 """
 
 
@@ -88,6 +95,8 @@ def test_the_commands_go_on(broken: Path) -> None:
     config = run(broken, "-m", "rcas_plugin.cli", "config")
     assert config.returncode == 0, config.stderr
     assert "RCAS.method" in config.stdout
+    assert "# method: theirs\nRCAS.retain                          0.0 " in config.stdout, "a key and a preset of its own"
+    assert "RCAS.strength                        0.25         of theirs" in config.stdout
     doctor = run(broken, "-m", "rcas_plugin.cli", "doctor").stdout
     assert "works_well_point of works_well: there" in doctor
     assert "cannot_import_point of cannot_import: BROKEN: ModuleNotFoundError: No module named 'no_such_module'" in doctor

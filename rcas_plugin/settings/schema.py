@@ -14,6 +14,15 @@ from rcas_plugin.settings.reference import default_values, in_order
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 Schema = dict[str, Any]
+#: The ways to name new classes where a method changes the number of labels.
+NEW_CLASSES: list[Schema] = [
+    {"required": ["swap"], "properties": {"swap": {"minProperties": 1}, "classes": {"type": "null"}}},
+    {"required": ["add"], "properties": {"add": {"minItems": 1}, "classes": {"type": "null"}}},
+    {
+        "required": ["classes"],
+        "properties": {"classes": {"type": "array", "uniqueItems": True}, "swap": {"maxProperties": 0}, "add": {"maxItems": 0}},
+    },
+]
 
 
 def file_schema(method: str | None = None) -> Schema:
@@ -70,11 +79,12 @@ def _of_method(name: str) -> Schema:
     _set_defaults(properties, default_values(name))
     if name != DEFAULT_METHOD:
         schema["required"] = [*schema.get("required", ()), "method"]
-    new = {"swap": {"minProperties": 1}, "add": {"minItems": 1}, "classes": {"type": "array"}}
-    if not method.changes_labels:
-        new = {"swap": new["swap"]}
+    if method.changes_labels:
+        schema["anyOf"] = NEW_CLASSES
+    else:
         del properties["add"], properties["classes"]
-    schema["anyOf"] = [{"required": [key], "properties": {key: what}} for key, what in new.items()]
+        schema["required"] = [*schema.get("required", ()), "swap"]
+        properties["swap"]["minProperties"] = 1
     properties["remaining"]["anyOf"] = [
         {**one, "minItems": 1} if one.get("type") == "array" else one for one in properties["remaining"]["anyOf"]
     ]
