@@ -5,7 +5,7 @@ A method's own keys are a subclass of `CommonSettings` beside it (`Method.Settin
 
 from rcas_plugin.settings.common import ClassRef, CommonSettings, Section, Watching
 from rcas_plugin.settings.parse import parse_settings, read_recorded
-from rcas_plugin.settings.reference import Row, own_rows, presets_of, reference, reference_of
+from rcas_plugin.settings.reference import Row, common_rows, own_rows, presets_of, reference, reference_of
 from rcas_plugin.settings.schema import file_schema, section_schema
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "Row",
     "Section",
     "Watching",
+    "common_rows",
     "file_schema",
     "own_rows",
     "parse_settings",
