@@ -39,10 +39,10 @@ def install_example(target: Path) -> Path:
 @contextmanager
 def example_at_hand(site: Path) -> Iterator[None]:
     """Inside the block the package is found by its entry point, in this process and in those that it starts."""
-    tables = (registry.phases, registry.adapters)
+    tables = (registry.methods, registry.adapters)
     before, loaded = [dict(table._entries) for table in tables], list(third_parties._loaded)
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(site))
+        patch.setattr(sys, "path", [str(site), *sys.path])
         patch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [os.environ.get("PYTHONPATH"), str(site)])))
         third_parties._loaded.clear()
         try:

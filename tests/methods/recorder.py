@@ -12,7 +12,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.methods.base import Batch, Method
+from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 
 #: What goes to the end of upstream's worker.py, which every process of a run imports.
@@ -174,8 +175,39 @@ def recording(recorder: Recorder) -> Iterator[None]:
         Lifecycle.term, Lifecycle.step_done, Lifecycle.begin = term, step_done, begin  # type: ignore[method-assign]
 
 
+def contract() -> list[str]:
+    """The calls that a method answers, by name."""
+    called = (classmethod, type(contract))
+    return [name for name, value in vars(Method).items() if isinstance(value, called) and not name.startswith("_")]
+
+
+@contextmanager
+def tracing(name: str, write: Callable[[Line], None]) -> Iterator[None]:
+    """Inside the block each call of the contract to the method of that name is a line, `call`, as the loop makes it.
+
+    Not inside of `recording`, which asks the method as well.
+    """
+    original: type[Method] = methods[name]
+
+    def traced(call: str) -> Any:
+        answer = vars(Method)[call]
+        if isinstance(answer, classmethod):
+            return classmethod(lambda cls, *args, **kwargs: (write({"call": call}), getattr(original, call)(*args, **kwargs))[1])
+        return lambda self, *args, **kwargs: (write({"call": call}), getattr(original, call)(self, *args, **kwargs))[1]
+
+    methods._entries[name] = type(original.__name__, (original,), {call: traced(call) for call in contract()})
+    try:
+        yield
+    finally:
+        methods._entries[name] = original
+
+
 def record_this_process() -> None:
-    """Record the rest of this process, as the environment says: RCAS_TEST_UPDATES, RCAS_TEST_STOP_AT, RCAS_TEST_OPENED."""
+    """Record the rest of this process, as the environment says.
+
+    RCAS_TEST_UPDATES is the file of lines, RCAS_TEST_STOP_AT a step, RCAS_TEST_TRACED the name of a method, RCAS_TEST_OPENED a
+    file for the checkpoint files that are opened.
+    """
     lines, stop_at = Path(os.environ["RCAS_TEST_UPDATES"]), os.environ.get("RCAS_TEST_STOP_AT")
 
     def write(line: Line) -> None:
@@ -183,10 +215,17 @@ def record_this_process() -> None:
             with lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
-    recorder = Recorder(write, None if stop_at is None else int(stop_at), lambda: os._exit(KILLED))
-    recording(recorder).__enter__()
+    if "RCAS_TEST_TRACED" in os.environ:
+        watching = tracing(os.environ["RCAS_TEST_TRACED"], write)
+    else:
+        watching = recording(Recorder(write, None if stop_at is None else int(stop_at), lambda: os._exit(KILLED)))
+    watching.__enter__()
+    _watching.append(watching)  # what nobody holds ends at once
     if "RCAS_TEST_OPENED" in os.environ:
         sys.addaudithook(_note_opened(Path(os.environ["RCAS_TEST_OPENED"])))
+
+
+_watching: list[AbstractContextManager[None]] = []
 
 
 def _note_opened(lines: Path) -> Callable[[str, tuple[Any, ...]], None]:

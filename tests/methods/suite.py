@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -25,11 +25,12 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.methods.base import Method
 from rcas_plugin.record import read_record
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.snapshots import load_snapshot, moments
 
 from .example import example_at_hand, example_methods, install_example
+from .recorder import contract
 
 #: Keys that make a method's runs short, or lead them through all that it does; a method that is not here runs as it comes.
 SECTIONS: Mapping[str, list[dict[str, Any]]] = {
@@ -65,22 +66,28 @@ class Case:
 
     @property
     def method_class(self) -> type[Method]:
-        made: type[Method] = phases[self.method]
+        made: type[Method] = methods[self.method]
         return made
 
 
 def cases() -> list[Case]:
     """Every method of the registry, of third parties too, and the one of the tests' package; each with its sections."""
-    names = sorted({*phases, *example_methods()})
+    names = sorted({*methods, *example_methods()})
     return [Case(name, section) for name in names for section in SECTIONS.get(name, [{}])]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended: its folder, and what the recorder wrote down."""
+    """A run that has ended: its folder, what the recorder wrote down, and which checkpoint files were opened by whom."""
 
     folder: Path
     lines: list[dict[str, Any]]
+    opened: list[dict[str, str]] = field(default_factory=list)
+
+    @property
+    def calls(self) -> list[str]:
+        """The calls of the contract, where the run was traced."""
+        return [line["call"] for line in self.lines if "call" in line]
 
     @property
     def updates(self) -> list[dict[str, Any]]:
@@ -101,8 +108,21 @@ class Engine(Protocol):
     name: str
     pretrained: Path
 
-    def swap(self, case: Case, save: Path, start: Path, *, processes: int = 1, killed_in: int | None = None, **rcas: Any) -> Run:
-        """A swap from `start`, or one that goes on in it; `killed_in`: the process ends in that step, as killed."""
+    def swap(
+        self, case: Case, save: Path, start: Path, *, processes: int = 1, killed_in: int | None = None, traced: bool = False,
+        **rcas: Any,
+    ) -> Run:  # fmt: skip
+        """A swap from `start`, or one that goes on in it.
+
+        Args:
+            case: the method.
+            save: a folder of its own, or of the run that goes on.
+            start: a checkpoint's folder.
+            processes: that train it.
+            killed_in: the process ends in that step, as killed.
+            traced: note the calls of the contract.
+            rcas: further keys of the section.
+        """
 
     def evaluate(self, case: Case, folder: Path, **rcas: Any) -> None:
         """Look at a run's images as a user does; raises where that fails."""
@@ -135,7 +155,7 @@ class Runs:
         gone_on = self._swap("killed", killed.folder)
         assert gone_on.folder == killed.folder
         kept = [line for line in killed.lines if line.get("step", line.get("done", 0)) < SAVE_FREQ]
-        return Run(gone_on.folder, [*kept, *gone_on.lines])
+        return Run(gone_on.folder, [*kept, *gone_on.lines], gone_on.opened)
 
     @cached_property
     def two_processes(self) -> Run:
@@ -293,6 +313,29 @@ class MethodSuite:
         kept = [index for index, label in enumerate(labels.tolist()) if label in (0, 2)]
         assert len(kept) == 6
         assert torch.equal(before[kept], start[kept])
+
+
+class ContractSuite:
+    """The contract's calls. A subclass has a fixture `engine` of its module's scope."""
+
+    def test_every_call_is_reached_in_its_turn(self, engine: Engine, tmp_path: Path) -> None:
+        steps = {"label_lr": {"generator": 2.0, "discriminator": 2.0}}
+        case = Case("fine_tune", {"retain": 1.0, **steps})
+        calls = engine.swap(case, tmp_path / "traced", engine.pretrained, traced=True, swap={"b": "d"}).calls
+        assert set(calls) == set(contract()), "a call of the contract that no loop makes, or the other way round"
+        start = ["check", "check_networks", "attach", "load", "prepare", "trained", "slot_views"]
+        assert list(dict.fromkeys(call for call in calls if call in start)) == start
+        assert [calls.count(call) for call in start if call != "trained"] == [1, 1, 1, 1, 1, 2]
+        step = ["discriminator_loss", "generator_loss", "averaged", "after_step"]
+        made = [call for call in calls if call in step]
+        assert len(made) >= TOTAL * len(step)
+        assert made == step * (len(made) // len(step))
+        assert calls.index("slot_views") < calls.index(step[0])
+        last = calls[len(calls) - calls[::-1].index("after_step") :]
+        assert last[-1] == "finish"
+        assert calls.count("finish") == 1
+        saved = calls[calls.index("after_step") :]
+        assert {"record", "random_sources"} <= set(saved), "at each save"
 
 
 def plain_images(engine: Engine, checkpoint: Checkpoint, labels: torch.Tensor) -> torch.Tensor:

@@ -12,8 +12,8 @@ import yaml
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan
 
-from .recorder import Line, Recorder, recording
-from .suite import SAVE_FREQ, TOTAL, Case, MethodSuite, Run, write_classes
+from .recorder import Line, Recorder, recording, tracing
+from .suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, write_classes
 
 
 class Killed(BaseException):
@@ -54,12 +54,15 @@ class Embedded:
     def _swap_config(self, case: Case, **rcas: Any) -> Path:
         return self._config("swap", 3 + len(rcas.get("add", [])), RCAS=case.rcas(**rcas))
 
-    def swap(self, case: Case, save: Path, start: Path, *, processes: int = 1, killed_in: int | None = None, **rcas: Any) -> Run:
+    def swap(
+        self, case: Case, save: Path, start: Path, *, processes: int = 1, killed_in: int | None = None, traced: bool = False,
+        **rcas: Any,
+    ) -> Run:  # fmt: skip
         assert processes == 1
         lines: list[Line] = []
         config = self._swap_config(case, **rcas)
         try:
-            with recording(Recorder(lines.append, killed_in, kill)):
+            with tracing(case.method, lines.append) if traced else recording(Recorder(lines.append, killed_in, kill)):
                 folder = loop.train(config, self.data, save, start, save_freq=SAVE_FREQ, progress=False)
         except Killed:
             (folder,) = (save / "checkpoints").iterdir()
@@ -80,3 +83,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
 
 class TestEmbedded(MethodSuite):
     several_processes = False
+
+
+class TestEmbeddedContract(ContractSuite):
+    pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rcas_plugin.gan import Gan
 from rcas_plugin.studiogan.networks import load_gan
 
 from ..methods import recorder
-from ..methods.suite import SAVE_FREQ, TOTAL, Case, MethodSuite, Run, write_classes
+from ..methods.suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, Runs, write_classes
 from .conftest import TRAIN, run_main, write_config
 
 pytestmark = pytest.mark.slow
@@ -54,11 +55,21 @@ class StudioGAN:
                             **SECTIONS)  # fmt: skip
 
     def swap(
-        self, case: Case, save: Path, start: Path, *, processes: int = 1, killed_in: int | None = None, **rcas: Any
+        self,
+        case: Case,
+        save: Path,
+        start: Path,
+        *,
+        processes: int = 1,
+        killed_in: int | None = None,
+        traced: bool = False,
+        **rcas: Any,
     ) -> Run:
         lines = save / f"updates-{len(list(save.glob('updates-*')))}.jsonl"
         save.mkdir(exist_ok=True)
         environment = {"RCAS_TEST_RECORDER": recorder.__file__, "RCAS_TEST_UPDATES": str(lines)}
+        environment["RCAS_TEST_OPENED"] = str(lines.with_suffix(".opened"))
+        environment |= {"RCAS_TEST_TRACED": case.method} if traced else {}
         environment |= {} if killed_in is None else {"RCAS_TEST_STOP_AT": str(killed_in)}
         environment |= {"RCAS_CPU_PROCESSES": str(processes)} if processes > 1 else {}
         options = [*TRAIN, *FREQUENCY, *(["-DDP"] if processes > 1 else []), "-cfg", self._config(case, **rcas)]
@@ -66,7 +77,7 @@ class StudioGAN:
                          **environment)  # fmt: skip
         assert killed_in is None or ended.returncode == recorder.KILLED, ended.stderr[-3000:]
         (folder,) = (save / "checkpoints").iterdir()
-        return Run(folder, [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()])
+        return Run(folder, read_lines(lines), read_lines(lines.with_suffix(".opened")))
 
     def evaluate(self, case: Case, folder: Path, **rcas: Any) -> None:
         look = folder.parent / "look"
@@ -86,4 +97,17 @@ def engine(studiogan: Path, tmp_path_factory: pytest.TempPathFactory, upstream: 
 
 
 class TestStudioGAN(MethodSuite):
+    def test_a_run_that_goes_on_reads_each_file_once(self, runs: Runs) -> None:
+        """Beside upstream, which reads D's for the run's name and its content, and each once more as the best."""
+        by_plugin = Counter(Path(line["file"]).name for line in runs.resumed.opened if line["by"] == "plugin")
+        expected = {f"model={network}-current-weights-step={SAVE_FREQ}.pth": 1 for network in ("G", "D", "G_ema")}
+        assert by_plugin == expected
+        assert len(runs.resumed.opened) > len(by_plugin), "upstream's own are seen"
+
+
+class TestStudioGANContract(ContractSuite):
     pass
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -8,9 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from rcas_plugin import Gan, Method
+from pydantic import Field
+
+from rcas_plugin import Batch, Gan, Method
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
-from rcas_plugin.registry import adapters, phases
+from rcas_plugin.registry import adapters, methods
+from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import adapter_parameters, attach
 from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.label_bound import find_label_bound
@@ -48,9 +51,19 @@ class SlotOffset(nn.Module):
         return cls(parts["offset"].clone(), list(state["labels"]), int(state["dim"]))
 
 
-@phases.register("slot_only")
+class SlotOnlySettings(CommonSettings):
+    """The `RCAS` section of `method: slot_only`."""
+
+    shrink: float = Field(0.0, ge=0, description="weight of the mean squared offset in G's loss")
+
+
+@methods.register("slot_only")
 class SlotOnly(Method):
     """Every other label's images stay what they are, for good: of G and of its moving average, what makes them does not move."""
+
+    Settings = SlotOnlySettings
+    presets: Mapping[str, Mapping[str, Any]] = {"slot_only": {"shrink": 0.01}}
+    settings: SlotOnlySettings
 
     def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
         super().attach(gan, checkpoint)
@@ -78,3 +91,8 @@ class SlotOnly(Method):
         if role == "discriminator":
             return super().slot_views(gan, role)
         return [offset.detach() for offset in adapter_parameters(gan.generator)]
+
+    def generator_loss(self, batch: Batch) -> Tensor | None:
+        kept = super().generator_loss(batch)
+        squares = torch.stack([offset.square().mean() for offset in adapter_parameters(self.gan.generator)])
+        return self.settings.shrink * squares.mean() + (0 if kept is None else kept)
