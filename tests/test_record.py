@@ -106,6 +106,8 @@ def test_a_method_records_under_a_key_of_its_own(tmp_path: Path) -> None:
     from rcas_plugin.studiogan.run import SwapRun
 
     class Boasting:
+        inherited = None
+
         def record(self) -> dict[str, Any]:
             return {"labels": ["mine"], "swap": None, "source": "elsewhere"}
 
