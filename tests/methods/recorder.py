@@ -175,6 +175,25 @@ def recording(recorder: Recorder) -> Iterator[None]:
         Lifecycle.term, Lifecycle.step_done, Lifecycle.begin = term, step_done, begin  # type: ignore[method-assign]
 
 
+def environment(lines: Path, *, stop_at: int | None = None, traced: str | None = None) -> dict[str, str]:
+    """What tells a main.py whose worker.py ends with `WATCHED_WORKER` to write lines.
+
+    The checkpoint files that it opens go to a file beside, `.opened`.
+    """
+    told = {
+        "RCAS_TEST_RECORDER": __file__,
+        "RCAS_TEST_UPDATES": str(lines),
+        "RCAS_TEST_OPENED": str(lines.with_suffix(".opened")),
+    }
+    told |= {} if stop_at is None else {"RCAS_TEST_STOP_AT": str(stop_at)}
+    return told | ({} if traced is None else {"RCAS_TEST_TRACED": traced})
+
+
+def read_lines(path: Path) -> list[Line]:
+    """What a main.py has written; nothing where there is no file."""
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.exists() else []
+
+
 def contract() -> list[str]:
     """The calls that a method answers, by name."""
     called = (classmethod, type(contract))
@@ -232,7 +251,7 @@ def _note_opened(lines: Path) -> Callable[[str, tuple[Any, ...]], None]:
     """An audit hook that notes which checkpoint file is opened to be read, and whether by the plugin or by upstream."""
 
     def hook(event: str, args: tuple[Any, ...]) -> None:
-        if event != "open" or not str(args[0]).endswith(".pth") or "r" not in str(args[1] or "r"):
+        if event != "open" or not str(args[0]).endswith(".pth") or args[2] & (os.O_WRONLY | os.O_RDWR):
             return
         files = [frame.filename for frame in traceback.extract_stack(limit=60)]
         callers = [name for name in files if "/rcas_plugin/" in name or "/src/" in name]

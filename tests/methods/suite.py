@@ -35,6 +35,7 @@ from .recorder import contract
 #: Keys that make a method's runs short, or lead them through all that it does; a method that is not here runs as it comes.
 SECTIONS: Mapping[str, list[dict[str, Any]]] = {
     "class_swap": [{"label_start": {"iterations": 3, "batch_size": 8}}, {"preset": "rcas", "importance": {"samples": 8}}],
+    "fine_tune": [{"label_lr": {"generator": 5.0, "discriminator": 5.0}}],
     "bn_propagation": [{"label_start": {"iterations": 3, "batch_size": 8}, "stages": {"bn": 2}}],
 }
 #: Steps of a run; the step that a run is killed in, from 0; steps between its saves.
@@ -195,6 +196,14 @@ def write_classes(root: Path, names: str, count: int = 8) -> Path:
 BRIGHTNESS = {name: 30 + 40 * index for index, name in enumerate("abcde")}
 
 
+def check_equal(updates: Sequence[Mapping[str, Any]]) -> None:
+    """All processes hold the same weights after each update, and the same buffers but for `OWN_BUFFERS`."""
+    for line in updates:
+        for network, names in line["unequal"].items():
+            where = f"{network} after the {line['updated']}'s update of step {line['step']}"
+            assert [name for name in names if not name.endswith(OWN_BUFFERS)] == [], where
+
+
 def check_moved(updates: Sequence[Mapping[str, Any]]) -> None:
     """Each update moves what is trained and nothing else; all of it, within the steps that train the same.
 
@@ -280,10 +289,7 @@ class MethodSuite:
             pytest.skip("the embedded loop is one process")
         updates = runs.two_processes.updates
         assert len(updates) >= 2 * TOTAL
-        for line in updates:
-            where = f"after the {line['updated']}'s update of step {line['step']}"
-            for network, names in line["unequal"].items():
-                assert [name for name in names if not name.endswith(OWN_BUFFERS)] == [], f"{network} {where}"
+        check_equal(updates)
         check_moved(updates)
 
     def test_no_image_of_an_old_class_is_drawn(self, runs: Runs) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from pathlib import Path
@@ -22,9 +21,11 @@ pytestmark = pytest.mark.slow
 #: With a moving average, flips at random, and two batches an epoch; D is slow, so that its hinge loss has a gradient throughout.
 SECTIONS: dict[str, dict[str, Any]] = {
     "MODEL": {"apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0},
-    "OPTIMIZATION": {"batch_size": 8, "g_lr": 0.002, "d_lr": 0.00002},
+    "OPTIMIZATION": {"batch_size": 16, "g_lr": 0.002, "d_lr": 0.00002},
     "PRE": {"apply_rflip": True},
 }
+#: A class: of three classes two batches an epoch.
+IMAGES = 12
 FREQUENCY = ("--print_freq", SAVE_FREQ, "--save_freq", SAVE_FREQ)
 
 
@@ -44,8 +45,8 @@ class StudioGAN:
         shutil.copytree(studiogan / "src", self.studiogan / "src", ignore=shutil.ignore_patterns("__pycache__"))
         with (self.studiogan / "src" / "worker.py").open("a", encoding="utf-8") as file:
             file.write(recorder.WATCHED_WORKER)
-        old = write_classes(root / "old", "abc")
-        self.data = write_classes(root / "new", "abcde")
+        old = write_classes(root / "old", "abc", IMAGES)
+        self.data = write_classes(root / "new", "abcde", IMAGES)
         config = write_config(root / "pretrain.yaml", steps=TOTAL, **SECTIONS)
         run_main(self.studiogan, *TRAIN, *FREQUENCY, "-cfg", config, "-data", old, "-save", root / "pre")
         (self.pretrained,) = (root / "pre" / "checkpoints").iterdir()
@@ -67,17 +68,14 @@ class StudioGAN:
     ) -> Run:
         lines = save / f"updates-{len(list(save.glob('updates-*')))}.jsonl"
         save.mkdir(exist_ok=True)
-        environment = {"RCAS_TEST_RECORDER": recorder.__file__, "RCAS_TEST_UPDATES": str(lines)}
-        environment["RCAS_TEST_OPENED"] = str(lines.with_suffix(".opened"))
-        environment |= {"RCAS_TEST_TRACED": case.method} if traced else {}
-        environment |= {} if killed_in is None else {"RCAS_TEST_STOP_AT": str(killed_in)}
+        environment = recorder.environment(lines, stop_at=killed_in, traced=case.method if traced else None)
         environment |= {"RCAS_CPU_PROCESSES": str(processes)} if processes > 1 else {}
         options = [*TRAIN, *FREQUENCY, *(["-DDP"] if processes > 1 else []), "-cfg", self._config(case, **rcas)]
         ended = run_main(self.studiogan, *options, "-data", self.data, "-save", save, "-ckpt", start, ok=killed_in is None,
                          **environment)  # fmt: skip
         assert killed_in is None or ended.returncode == recorder.KILLED, ended.stderr[-3000:]
         (folder,) = (save / "checkpoints").iterdir()
-        return Run(folder, read_lines(lines), read_lines(lines.with_suffix(".opened")))
+        return Run(folder, recorder.read_lines(lines), recorder.read_lines(lines.with_suffix(".opened")))
 
     def evaluate(self, case: Case, folder: Path, **rcas: Any) -> None:
         look = folder.parent / "look"
@@ -107,7 +105,3 @@ class TestStudioGAN(MethodSuite):
 
 class TestStudioGANContract(ContractSuite):
     pass
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
