@@ -56,9 +56,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def is_stylegan(generator: nn.Module) -> bool:
+    """Whether G is one of StyleGAN's: they take the label one-hot, draw noise in each pass, and training mixes their styles."""
+    return hasattr(generator, "mapping") and hasattr(generator, "c_dim")
+
+
 def generate(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
     """Images of G for latents (n, z_dim) and integer labels (n,): (n, channels, height, width), in [-1, 1]."""
-    if hasattr(generator, "mapping") and hasattr(generator, "c_dim"):  # StyleGAN takes the label one-hot
+    if is_stylegan(generator):
         return cast(Tensor, generator(z, F.one_hot(labels, cast(int, generator.c_dim)), eval=True))
     return cast(Tensor, generator(z, labels, eval=True))
 

@@ -186,24 +186,27 @@ class Loop:
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
         real, real_labels = self.images[pick], self.labels[pick]
         with torch.no_grad():
-            fake, fake_labels = self._fakes()
+            z, fake, fake_labels = self._fakes()
         judge = self.gan.discriminator
         loss = F.relu(1 - judge(real, real_labels)["adv_output"]).mean()
         loss = loss + F.relu(1 + judge(fake, fake_labels)["adv_output"]).mean()
-        batch = Batch(step, fake, fake_labels, real, real_labels)
+        batch = Batch(step, fake, fake_labels, real, real_labels, z, fake)
         term = None if self.method is None else self.method.discriminator_loss(batch)
         self._update(DISCRIMINATOR, loss, term)
 
     def _update_generator(self, step: int) -> None:
-        fake, fake_labels = self._fakes()
+        z, fake, fake_labels = self._fakes()
         loss = -self.gan.discriminator(fake, fake_labels)["adv_output"].mean()
-        term = None if self.method is None else self.method.generator_loss(Batch(step, fake, fake_labels))
+        batch = Batch(step, fake, fake_labels, latents=z, raw_fakes=fake)
+        term = None if self.method is None else self.method.generator_loss(batch)
         self._update(GENERATOR, loss, term)
 
-    def _fakes(self) -> tuple[Tensor, Tensor]:
+    def _fakes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Latents, the images that G makes of them, and their labels."""
         device = self.images.device
         labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)].to(device)
-        return self.gan.generator(self.gan.latents(self.batch_size, self.source).to(device), labels), labels
+        z = self.gan.latents(self.batch_size, self.source).to(device)
+        return z, self.gan.generator(z, labels), labels
 
     def _update(self, role: str, loss: Tensor, term: Tensor | None) -> None:
         optimizer = self.optimizers[role]

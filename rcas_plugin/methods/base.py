@@ -53,6 +53,8 @@ class Batch:
         fake_labels: (n,).
         real_images: likewise; None in the generator's turn.
         real_labels: likewise.
+        latents: (n, z_dim), of which one pass of G made `raw_fakes`; None where G took more than latents and labels.
+        raw_fakes: (n, channels, height, width), as they came from G, with their graph in the generator's turn.
     """
 
     step: int
@@ -60,6 +62,8 @@ class Batch:
     fake_labels: Tensor
     real_images: Tensor | None = None
     real_labels: Tensor | None = None
+    latents: Tensor | None = None
+    raw_fakes: Tensor | None = None
 
 
 class Method:
@@ -210,7 +214,7 @@ class Method:
         """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""
         if self._retained is None or self.gan is None:
             return None
-        return self._retained(self.gan, batch.fake_labels)
+        return self._retained(self.gan, batch.fake_labels, batch.latents, batch.raw_fakes)
 
     def discriminator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the discriminator's loss."""
