@@ -34,11 +34,11 @@ from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
-from rcas_plugin.methods.class_swap import ClassSwap
+from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.metrics.distances import frechet_distance
-from rcas_plugin.report.machine import describe_run
+from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 
@@ -54,6 +54,7 @@ JUDGE_EPOCHS = {"mnist": 2, "tiles": 30}
 #: slot -> new class; the new one is not among the pre-trained ones
 PAIR = {"mnist": ("9", "0"), "tiles": ("blowhole", "crack")}
 STEPS, MEASUREMENTS = {"mnist": 320, "tiles": 200}, 4
+TRAINING_BATCHES = 40  # that are looked at in training mode
 FORMS = ("own pass", "step's fakes", "half of them", "no retain")
 
 
@@ -141,13 +142,13 @@ def judge_of(out: Path, dataset: str, data: Data) -> Judge:
 
 
 @torch.no_grad()
-def remaining_in_training_mode(swap: Swap, generator: torch.nn.Module, plan: LabelPlan, batches: int = 40) -> dict[str, float]:
+def remaining_in_training_mode(swap: Swap, generator: torch.nn.Module, plan: LabelPlan) -> dict[str, float]:
     """The remaining labels' recognition and distance where batch norm takes the statistics of batches with all labels."""
     source, state = torch.Generator().manual_seed(1), copy.deepcopy(generator.state_dict())
     live, rest = torch.tensor(plan.live), torch.tensor(sorted(plan.remaining))
     made, shown = [], []
     generator.train()
-    for _ in range(batches):
+    for _ in range(TRAINING_BATCHES):
         labels = live[torch.randint(len(live), (BATCH_SIZE,), generator=source)]
         images = generator(torch.randn(len(labels), Z_DIM, generator=source), labels)
         kept = torch.isin(labels, rest)
@@ -321,8 +322,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
             swap, gan = swaps[dataset]
             write_json(file(dataset, form, seed), run_row(swap, copy.deepcopy(gan), form, seed, STEPS[dataset]))
     times = args.out / "times.json"
-    if "tiles" in swaps and args.rounds:
-        write_json(times, time_steps(swaps["tiles"][0], args.rounds))
+    if swaps and args.rounds and not args.table:
+        *_, (largest, _) = swaps.values()
+        write_json(times, time_steps(largest, args.rounds))
     results: dict[str, Any] = {"times": json.loads(times.read_text()) if times.is_file() else {}}
     for form, figures in results["times"].items():
         print(f"{form}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))

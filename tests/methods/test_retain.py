@@ -13,8 +13,8 @@ from rcas_plugin import Batch, Context
 from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.methods.class_swap import ClassSwap
-from rcas_plugin.retain import RetainLoss
+from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))

@@ -12,12 +12,12 @@ import torch
 
 from rcas_plugin import match_features, synapse_importance
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate, part_sizes, sample_images
-from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.labels import DataClasses, resolve_labels
-from rcas_plugin.retain import RetainLoss
+from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
-from rcas_plugin.synapses import find_synapses
+from rcas_plugin.weights.label_bound import find_label_bound
+from rcas_plugin.weights.synapses import find_synapses
 
 from .conftest import write_config
 from .test_backbones import STYLE
@@ -160,6 +160,11 @@ def test_retain_is_nothing_for_an_unchanged_generator(backbone: str, studiogan: 
     assert value() < 1e-4, "rounding alone: upstream multiplies in another order in training mode"
     assert value() < 1e-4
     assert torch.equal(torch.get_rng_state(), state)
+    z, other = torch.randn(4, 8), torch.zeros(4, 3, 32, 32)
+    among_fakes = loss(gan, labels, z, other)
+    assert among_fakes is not None
+    assert float(among_fakes.detach()) < 1e-4, "latents alone do not determine a step's own fakes: other images are made"
+    torch.set_rng_state(state)
     if backbone == "stylegan2":
         assert not torch.equal(drawn[0], drawn[1]), "another noise at the next step"
     with torch.no_grad():
