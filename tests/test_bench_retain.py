@@ -20,7 +20,7 @@ def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
     load_script("bench_swap")
     module = load_script("bench_retain")
     for name, value in (
-        ("WIDTHS", (1, 2)), ("TIMED_WIDTHS", (1, 2)), ("STEPS", {"mnist": 4}), ("PRETRAIN_STEPS", {"mnist": 2}),
+        ("WIDTHS", (1, 2)), ("TIMED_WIDTHS", (1, 2)), ("STEPS", 4), ("PRETRAIN_STEPS", {"mnist": 2}),
         ("MEASUREMENTS", 1), ("BATCH_SIZE", 8), ("JUDGE_EPOCHS", {"mnist": 1}), ("TRAINING_BATCHES", 4),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
@@ -48,7 +48,8 @@ def test_forms_are_compared_at_equal_steps_and_at_equal_time(bench: ModuleType) 
 
 
 @pytest.mark.parametrize(
-    ("form", "compared"), [("own pass", None), ("step's fakes", [0, 1, 2, 3, 4]), ("half of them", [0, 2, 4]), ("no retain", None)]
+    ("form", "compared"),
+    [("own pass", None), ("step's fakes", [0, 1, 2, 3, 4]), ("half of them", [0, 2, 4]), ("no retain", None)],
 )
 def test_each_form_hands_over_its_part_of_the_batch(
     bench: ModuleType, pair: Any, form: str, compared: list[int] | None, monkeypatch: pytest.MonkeyPatch
