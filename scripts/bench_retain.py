@@ -28,16 +28,18 @@ from PIL import Image
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.methods.base import Batch, Context, Method
+from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.metrics.distances import frechet_distance
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
@@ -179,12 +181,9 @@ def start(swap: Swap, gan: Gan, form: str, seed: int) -> tuple[Loop, LabelPlan]:
     context = Context(settings, plan, seed, log=lambda line: None,
                       real_images=lambda label, n: images[labels == label][:n])  # fmt: skip
     torch.manual_seed(seed)
-    method: Method | None = None
-    if form != "fine_tune":
-        method = Form(context, form)
-        method.prepare(gan)
+    lifecycle = None if form == "fine_tune" else Lifecycle.begin(Form(context, form), gan, Checkpoint.of(gan))
     source = torch.Generator().manual_seed(seed + 1)
-    return Loop(gan, images, labels, torch.tensor(plan.live), OPTIONS, source, method=method, accelerated=True), plan
+    return Loop(gan, images, labels, torch.tensor(plan.live), OPTIONS, source, lifecycle=lifecycle, accelerated=True), plan
 
 
 def measure(swap: Swap, gan: Gan, plan: LabelPlan) -> dict[str, float]:

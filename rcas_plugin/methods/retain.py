@@ -50,9 +50,7 @@ class RetainLoss:
         self.source = torch.Generator().manual_seed(seed + rank)
         self.noise = torch.Generator().manual_seed(seed + rank)
 
-    def __call__(
-        self, gan: Gan, labels: Tensor, latents: Tensor | None = None, fakes: Tensor | None = None
-    ) -> Tensor | None:
+    def __call__(self, gan: Gan, labels: Tensor, latents: Tensor | None = None, fakes: Tensor | None = None) -> Tensor | None:
         """The term for a batch; None where no label of it remains.
 
         Args:
@@ -85,6 +83,11 @@ class RetainLoss:
             wanted = self._wanted(z, labels)
         with seeded(noise, device):
             return generate(generator, z, labels), wanted
+
+    @property
+    def random_sources(self) -> dict[str, torch.Generator]:
+        """The sources that latents and noise are drawn from, by name."""
+        return {"retain.latents": self.source, "retain.noise": self.noise}
 
     def save(self, folder: Path) -> None:
         """Write `G_0` into the run's folder."""

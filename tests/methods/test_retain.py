@@ -10,12 +10,14 @@ import torch
 from torch import Tensor
 
 from rcas_plugin import Batch, Context
-from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
+
+from ..conftest import begin
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 LABELS = torch.tensor([3, 1, 2, 3, 2])  # 3 is the slot
@@ -94,7 +96,7 @@ class Watched(ClassSwap):
         assert batch.latents is not None
         assert batch.raw_fakes is not None
         assert batch.raw_fakes.requires_grad
-        network = copy.deepcopy(self.gan.generator)  # type: ignore[union-attr]
+        network = copy.deepcopy(self.gan.generator)
         torch.testing.assert_close(network(batch.latents, batch.fake_labels), batch.raw_fakes, rtol=1e-4, atol=1e-5)
         return super().generator_loss(batch)
 
@@ -111,16 +113,16 @@ def test_a_step_has_one_pass_of_g_a_turn(pair: Any, squares: Tensor, method: typ
     networks = Gan(*pair, None, gaussian_latents(6))
     settings = parse_settings({"swap": {3: 0}, "label_start": {"how": "keep"}, "retain": 1e4})
     at_work = method(Context(settings, PLAN, seed=1, log=lambda line: None))
-    at_work.prepare(networks)
+    lifecycle = begin(at_work, networks)
     passes: list[int] = []
     labels = torch.arange(len(squares)) % 4
     options = {"batch_size": 8, "g_lr": 1e-3, "d_lr": 1e-3}
     source = torch.Generator().manual_seed(0)
-    loop = Loop(networks, squares, labels, torch.arange(1, 4), options, source, method=at_work)
+    loop = Loop(networks, squares, labels, torch.arange(1, 4), options, source, lifecycle=lifecycle)
     moved(networks)
     z, kept = torch.randn(8, 6, generator=torch.Generator().manual_seed(5)), torch.tensor([1, 2] * 4)
-    assert at_work._retained is not None
-    wanted = at_work._retained.before(z, kept)
+    assert at_work.retained is not None
+    wanted = at_work.retained.before(z, kept)
 
     def distance() -> float:
         with torch.no_grad():
