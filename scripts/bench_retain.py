@@ -45,17 +45,17 @@ from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
 
 Z_DIM = 64
-SIZE = 16  # of the images in the runs
+SIZE = {"mnist": 16, "tiles": 32}  # of the images in the runs
 WIDTHS = (8, 16)  # of G and D in the runs
 TIMED_SIZE, TIMED_WIDTHS = 32, (16, 32)  # bench_swap.py's, of the step that is timed
 BATCH_SIZE = 32
 OPTIONS = {"batch_size": BATCH_SIZE, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
 PRETRAINING = {**OPTIONS, "g_lr": 5e-4, "d_lr": 5e-4}
-PRETRAIN_STEPS = {"mnist": 1500, "tiles": 2000}
+PRETRAIN_STEPS = {"mnist": 1500, "tiles": 1500}
 JUDGE_EPOCHS = {"mnist": 2, "tiles": 30}
 #: slot -> new class; the new one is not among the pre-trained ones
 PAIR = {"mnist": ("9", "0"), "tiles": ("blowhole", "crack")}
-STEPS, MEASUREMENTS = 320, 4
+STEPS, MEASUREMENTS = {"mnist": 320, "tiles": 200}, 4
 TRAINING_BATCHES = 40  # that are looked at in training mode
 FORMS = ("own pass", "step's fakes", "half of them", "no retain")
 
@@ -80,7 +80,7 @@ def load(dataset: str, path: Path) -> Data:
     """MNIST from its npz file; the tiles from a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray."""
     if dataset == "mnist":
         data = load_data("mnist", path)
-        images, test_images = (F.avg_pool2d(part, 32 // SIZE) for part in (data.images, data.test_images))
+        images, test_images = (F.avg_pool2d(part, 32 // SIZE[dataset]) for part in (data.images, data.test_images))
         return dataclasses.replace(data, images=images, test_images=test_images)
     with zipfile.ZipFile(path) as archive:
         entries = sorted(entry for entry in archive.namelist() if entry.endswith(".png"))
@@ -88,7 +88,7 @@ def load(dataset: str, path: Path) -> Data:
         parts = {}
         for part in ("train", "valid"):
             chosen = [entry for entry in entries if entry.startswith(f"{part}/")]
-            tiles = [Image.open(io.BytesIO(archive.read(entry))).convert("L").resize((SIZE, SIZE), Image.Resampling.LANCZOS)
+            tiles = [Image.open(io.BytesIO(archive.read(entry))).convert("L").resize((SIZE[dataset],) * 2, Image.Resampling.LANCZOS)
                       for entry in chosen]  # fmt: skip
             stacked = torch.from_numpy(np.stack([np.asarray(tile) for tile in tiles]))[:, None].float() / 127.5 - 1
             parts[part] = (stacked, torch.tensor([names.index(entry.split("/")[1]) for entry in chosen]))
@@ -111,7 +111,7 @@ def pretrained(out: Path, dataset: str, data: Data) -> Gan:
     """The GAN of the classes without the new one, trained now or before."""
     path = out / "pretrain" / f"{dataset}.pth"
     kept = torch.tensor([index for index, name in enumerate(data.names) if name != PAIR[dataset][1]])
-    gan = build(len(kept), SIZE)
+    gan = build(len(kept), SIZE[dataset])
     if not path.is_file():
         chosen = torch.isin(data.classes, kept)
         labels = torch.searchsorted(kept, data.classes[chosen])
@@ -121,7 +121,7 @@ def pretrained(out: Path, dataset: str, data: Data) -> Gan:
             loop.step(step)
         with atomic_path(path) as temporary:
             torch.save({"G": gan.generator.state_dict(), "D": gan.discriminator.state_dict()}, temporary)
-        gan = build(len(kept), SIZE)
+        gan = build(len(kept), SIZE[dataset])
     state = torch.load(path, weights_only=True)
     gan.generator.load_state_dict(state["G"])
     gan.discriminator.load_state_dict(state["D"])
@@ -320,7 +320,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for dataset, form, seed in tqdm([] if args.table else wanted, desc="swaps", unit="swap"):
         if not file(dataset, form, seed).is_file():
             swap, gan = swaps[dataset]
-            write_json(file(dataset, form, seed), run_row(swap, copy.deepcopy(gan), form, seed, STEPS))
+            write_json(file(dataset, form, seed), run_row(swap, copy.deepcopy(gan), form, seed, STEPS[dataset]))
     times = args.out / "times.json"
     if swaps and args.rounds and not args.table:
         *_, (largest, _) = swaps.values()
@@ -341,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         print_table(dataset, table)
         results[dataset] = {"judge": swap.judge.accuracy, "table": table, "rows": rows}
     what = {
-        "size": SIZE, "timed size": TIMED_SIZE, "widths": WIDTHS, "timed widths": TIMED_WIDTHS, "options": OPTIONS,
+        "sizes": SIZE, "timed size": TIMED_SIZE, "widths": WIDTHS, "timed widths": TIMED_WIDTHS, "options": OPTIONS,
         "steps": STEPS, "pretraining": {**PRETRAINING, "steps": PRETRAIN_STEPS}, "pairs": PAIR,
     }  # fmt: skip
     write_json(args.out / "bench_retain.json", {**describe_run(), **what, **results})

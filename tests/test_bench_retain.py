@@ -20,7 +20,7 @@ def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
     load_script("bench_swap")
     module = load_script("bench_retain")
     for name, value in (
-        ("WIDTHS", (1, 2)), ("TIMED_WIDTHS", (1, 2)), ("STEPS", 4), ("PRETRAIN_STEPS", {"mnist": 2}),
+        ("WIDTHS", (1, 2)), ("TIMED_WIDTHS", (1, 2)), ("STEPS", {"mnist": 4}), ("PRETRAIN_STEPS", {"mnist": 2}),
         ("MEASUREMENTS", 1), ("BATCH_SIZE", 8), ("JUDGE_EPOCHS", {"mnist": 1}), ("TRAINING_BATCHES", 4),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)

@@ -25,9 +25,9 @@ FILE = "retained.safetensors"
 class RetainLoss:
     """`weight * mean |G(z, r) - G_0(z, r)|` over the fakes of a batch that have a remaining label `r`.
 
-    `G_0` is the generator that a user sees, as it is when this is made. The fakes that D has just judged are compared, which takes
-    one pass of `G_0` without gradients. Where their latents do not determine them (StyleGAN draws noise and mixes styles) or are
-    not known, G makes other images for it, in a second pass.
+    `G_0` is the generator that a user sees, as it is when this is made. The fakes that D has just judged are compared, which
+    takes one pass of `G_0` without gradients. Where their latents do not determine them (StyleGAN draws noise and mixes styles)
+    or are not known, G makes other images to compare, in a second pass.
 
     Args:
         gan: the networks before anything is edited.

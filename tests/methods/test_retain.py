@@ -37,7 +37,7 @@ def moved(gan: Gan) -> None:
     """Train the generator a little, so that its images are others."""
     with torch.no_grad():
         for parameter in gan.generator.parameters():
-            parameter += 0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4))
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(4)), alpha=0.05)
 
 
 def test_the_fakes_of_the_step_are_compared(gan: Gan, latents: Tensor) -> None:
