@@ -88,9 +88,9 @@ def load(dataset: str, path: Path) -> Data:
         parts = {}
         for part in ("train", "valid"):
             chosen = [entry for entry in entries if entry.startswith(f"{part}/")]
-            tiles = [Image.open(io.BytesIO(archive.read(entry))).convert("L").resize((SIZE[dataset],) * 2, Image.Resampling.LANCZOS)
-                      for entry in chosen]  # fmt: skip
-            stacked = torch.from_numpy(np.stack([np.asarray(tile) for tile in tiles]))[:, None].float() / 127.5 - 1
+            tiles = [Image.open(io.BytesIO(archive.read(entry))).convert("L") for entry in chosen]
+            resized = [tile.resize((SIZE[dataset],) * 2, Image.Resampling.LANCZOS) for tile in tiles]
+            stacked = torch.from_numpy(np.stack([np.asarray(tile) for tile in resized]))[:, None].float() / 127.5 - 1
             parts[part] = (stacked, torch.tensor([names.index(entry.split("/")[1]) for entry in chosen]))
     return Data(names, *parts["train"], *parts["valid"])
 
