@@ -22,8 +22,9 @@ from rcas_plugin.labels import label_of, name_labels, reference_of
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import inspect_importance, write_look
-from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
+from rcas_plugin.report.page import PAGE, REPORT, write_report
 from rcas_plugin.report.runs import find_runs
+from rcas_plugin.report.verdict import verdict
 from rcas_plugin.settings import reference
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
@@ -136,7 +137,12 @@ def _add_swap(commands: Any) -> None:
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
         help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
     add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
-    add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
+    add(
+        "--steps",
+        type=int,
+        default=None,
+        help="of the swap (default: a fifth of the pre-training's; after a swap, as many as that one's)",
+    )
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
     add("--dry-run", action="store_true", help="print the config and the command, and do nothing")

@@ -63,11 +63,16 @@ def is_stylegan(generator: nn.Module) -> bool:
     return hasattr(generator, "mapping") and hasattr(generator, "c_dim")
 
 
+def as_taken(generator: nn.Module, labels: Tensor) -> Tensor:
+    """Integer labels (n,) as the generator takes them: StyleGAN one-hot, (n, labels), every other as they are."""
+    if is_stylegan(generator):
+        return F.one_hot(labels, cast(int, generator.c_dim))
+    return labels
+
+
 def generate(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
     """Images of G for latents (n, z_dim) and integer labels (n,): (n, channels, height, width), in [-1, 1]."""
-    if is_stylegan(generator):
-        return cast(Tensor, generator(z, F.one_hot(labels, cast(int, generator.c_dim)), eval=True))
-    return cast(Tensor, generator(z, labels, eval=True))
+    return cast(Tensor, generator(z, as_taken(generator, labels), eval=True))
 
 
 #: Layers that take statistics over groups of images, by type: the attribute that holds the size of a group.

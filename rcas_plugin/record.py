@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import write_json
+from rcas_plugin.files import is_plain_name, write_json
 from rcas_plugin.labels import LabelPlan, label_of
 from rcas_plugin.settings import RcasSettings, with_preset
 
@@ -28,6 +29,73 @@ class FromFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
 
 
+class SwappedSlot(FromFile):
+    """The class of one label before and after a swap; `old` is None where the label was added, or its class has moved."""
+
+    old: str | None
+    new: str
+
+
+class SlotFigures(FromFile):
+    """What the images of one new class were worth (`rcas_plugin.metrics.swap`); None where that was not known."""
+
+    recognised: float | None = None
+    frechet_distance: float | None = None
+
+
+class LineageSwap(FromFile):
+    """One swap of a lineage. What is None is known from the next swap on, which starts from this one's checkpoint.
+
+    Attributes:
+        method: `RCAS.method`.
+        slots: label -> its class before and after.
+        labels_before: the class behind each label when the swap started.
+        labels: the class behind each label since then.
+        steps: how many it took.
+        run: the name of its run, to be shown.
+        task: the name of its file in `tasks/`; None where there is none.
+        sha256: of that file.
+        figures: label -> the figures of the new class when the swap ended; empty where it was not judged.
+    """
+
+    method: str
+    slots: dict[int, SwappedSlot]
+    labels_before: tuple[str, ...]
+    labels: tuple[str, ...]
+    steps: int | None = Field(None, ge=0)
+    run: str | None = None
+    task: str | None = None
+    sha256: str | None = None
+    figures: dict[int, SlotFigures] = Field(default_factory=dict)
+
+    @field_validator("task")
+    @classmethod
+    def _is_no_path(cls, name: str | None) -> str | None:
+        if name is not None and not is_plain_name(name):
+            raise ValueError("it is the name of a file in tasks/, and no path")
+        return name
+
+    @classmethod
+    def of(cls, method: str, slots: Mapping[int, str], before: Sequence[str], labels: Sequence[str]) -> LineageSwap:
+        """A swap as it starts: label -> new class, and the class of each label before and after it."""
+        replaced = {label: name for label, name in enumerate(before) if label in slots and name not in labels}
+        swapped = {label: SwappedSlot(old=replaced.get(label), new=slots[label]) for label in sorted(slots)}
+        return cls(method=method, slots=swapped, labels_before=tuple(before), labels=tuple(labels))
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a swap has from the checkpoint that it starts from (`rcas_plugin.checkpoints.lineage.inherit`).
+
+    Attributes:
+        swaps: the swaps before it, oldest first.
+        base_sha256: of its file `tasks/base.safetensors`.
+    """
+
+    swaps: tuple[LineageSwap, ...] = ()
+    base_sha256: str | None = None
+
+
 class Record(FromFile):
     """What a run has recorded; every key may be missing.
 
@@ -43,6 +111,8 @@ class Record(FromFile):
         rcas_plugin: the version that wrote it.
         folded_from: of a folded checkpoint, the folder of its run.
         method: what the method itself records.
+        lineage: of a swap, every swap since the GAN was pre-trained, oldest first, this one last; see `swaps`.
+        base_sha256: of the file `tasks/base.safetensors` beside it.
     """
 
     labels: tuple[str, ...] = ()
@@ -56,6 +126,16 @@ class Record(FromFile):
     rcas_plugin: str | None = None
     folded_from: str | None = None
     method: dict[str, Any] = Field(default_factory=dict)
+    lineage: tuple[LineageSwap, ...] = ()
+    base_sha256: str | None = None
+
+    @property
+    def swaps(self) -> tuple[LineageSwap, ...]:
+        """The lineage; of a swap by a version that recorded none, that swap alone."""
+        if self.lineage or self.swap is None:
+            return self.lineage
+        method = str(self.swap.get("method", "class_swap"))
+        return (LineageSwap.of(method, self.slots, self.labels_before, self.labels),)
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -109,8 +189,22 @@ def plain_record(names: Sequence[str]) -> dict[str, Any]:
     return {"labels": list(names), "rcas_plugin": version("rcas-plugin")}
 
 
-def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> dict[str, Any]:
-    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from."""
+def swap_record(
+    settings: RcasSettings, plan: LabelPlan, source: str | Path, inherited: Inheritance | None = None
+) -> dict[str, Any]:
+    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from.
+
+    Args:
+        settings: the RCAS section.
+        plan: which class stands behind which label.
+        source: the checkpoint's folder.
+        inherited: what it has from there, where the swap starts; the lineage is then part of the record.
+    """
+    own = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
+    started = {} if inherited is None else {
+        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, own)],
+        "base_sha256": inherited.base_sha256,
+    }  # fmt: skip
     return {
         **plain_record(plan.names),
         "labels_before": list(plan.names_before),
@@ -118,6 +212,7 @@ def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> 
         "remaining": sorted(plan.remaining),
         "swap": settings.model_dump(mode="json"),
         "source": str(Path(source).resolve()),
+        **started,
     }
 
 

@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
+from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
@@ -137,6 +138,8 @@ def _swap(
     (images, targets, classes), checkpoint = data, Checkpoint.read(ckpt_dir)
     record, num_classes, total = checkpoint.record, config["DATA"]["num_classes"], config["OPTIMIZATION"]["total_steps"]
     goes_on = same_swap(record, settings)
+    if not goes_on:
+        check_tasks(ckpt_dir, record)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
     before = (
@@ -171,7 +174,7 @@ def _swap(
             network.load_state_dict(checkpoint.states[name])
         loop.go_on(checkpoint)
     source = record.source if goes_on and record.source else ckpt_dir
-    return _Run(folder, loop, swap_record(settings, plan, source), seed)
+    return _Run(folder, loop, swap_record(settings, plan, source, lifecycle.inherited), seed)
 
 
 @dataclass

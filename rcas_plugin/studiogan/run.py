@@ -16,6 +16,7 @@ from rcas_plugin.checkpoints.folder import (
     holds_best_alone,
     labels_in,
 )
+from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
@@ -100,6 +101,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
+        check_tasks(RUN.ckpt_dir, record)
         check_networks(cfgs, settings, plan, checkpoint)
     source = str(Path(RUN.ckpt_dir).resolve())
     origin = record.source or source if resumes else source
