@@ -25,7 +25,7 @@ from rcas_plugin.report.importance import inspect_importance, write_look
 from rcas_plugin.report.page import PAGE, REPORT, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.report.verdict import verdict
-from rcas_plugin.settings import reference
+from rcas_plugin.settings.command import add_config
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
@@ -51,14 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         (doctor, "print what was found (StudioGAN, patch, torch, device, seams) and what to do"),
         (install_patch, "give StudioGAN's main.py its --plugin flag (adds lines to that one file)"),
         (uninstall_patch, "take the flag out again, byte for byte"),
-        (config, "print every key of the RCAS section with its default"),
     ):
         command = commands.add_parser(run.__name__.removesuffix("_patch"), help=text, description=text)
         command.set_defaults(run=run)
-        if run is not config:
-            _add_studiogan(command)
+        _add_studiogan(command)
         if run is doctor:
             _add_doctor(command)
+    add_config(commands)
     args = parser.parse_args(arguments)
     try:
         return int(args.run(args))
@@ -83,13 +82,6 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
         help="with --data: the checkpoint; which label is which, and the command",
     )
     add("--cfg", type=Path, default=None, metavar="FILE", help="with --data: the config that trained it, where none is recorded")
-
-
-def config(args: argparse.Namespace) -> int:
-    """Print the config reference; 0."""
-    for key, default, text in reference():
-        print(f"{key:36} {default:12} {text}")
-    return 0
 
 
 def install_patch(args: argparse.Namespace) -> int:

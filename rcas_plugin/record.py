@@ -13,12 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name, write_json
 from rcas_plugin.labels import LabelPlan, label_of
-from rcas_plugin.settings import RcasSettings, with_preset
+from rcas_plugin.settings import CommonSettings, read_recorded
+from rcas_plugin.settings.common import watching_keys
 
 #: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
 RECORD = "rcas.json"
-#: Keys of the section that change how a swap is watched or computed, and not what it does.
-WATCHING = frozenset({"snapshot_images", "swap_metrics", "tensorboard", "accelerate"})
+#: Keys of the section that are compared by what they mean for this data set and these labels, not as they are written.
+BY_MEANING = ("swap", "remaining", "labels", "new_data", "preset")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -190,7 +191,7 @@ def plain_record(names: Sequence[str]) -> dict[str, Any]:
 
 
 def swap_record(
-    settings: RcasSettings, plan: LabelPlan, source: str | Path, inherited: Inheritance | None = None
+    settings: CommonSettings, plan: LabelPlan, source: str | Path, inherited: Inheritance | None = None
 ) -> dict[str, Any]:
     """The record of a swap: labels before and after, its settings, and the checkpoint that it started from.
 
@@ -225,20 +226,17 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
     write_json(Path(folder) / RECORD, {**earlier, **record})
 
 
-def same_swap(record: Record, settings: RcasSettings) -> bool:
+def same_swap(record: Record, settings: CommonSettings) -> bool:
     """Whether a section asks for the swap that a run recorded: the one rule for what goes on, and what starts anew.
 
-    The recorded section is read as today's, so that keys that are newer than it have their defaults. Classes and labels are
-    compared by what they mean, and what only watches the swap is not compared.
+    The recorded section is read as its method's of today (`read_recorded`), so that keys that are newer than it have their
+    defaults. Classes and labels are compared by what they mean, and what only watches the swap is not compared.
     """
-    if record.swap is None:
-        return False
-    try:
-        recorded = RcasSettings.model_validate(with_preset(record.swap))
-    except (RcasError, ValidationError):
-        return False  # of another version, or a method that is not at hand
-    by_meaning = {"swap", "remaining", "labels", "new_data", "preset"}
-    one, other = (which.model_dump(exclude=by_meaning | WATCHING) for which in (recorded, settings))
+    recorded = read_recorded(record.swap) if record.swap is not None else None
+    if recorded is None:
+        return False  # no swap, of another version, or of a method that is not at hand
+    not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
+    one, other = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
     return (
         one == other
         and _folder(recorded.new_data) == _folder(settings.new_data)
@@ -249,7 +247,7 @@ def same_swap(record: Record, settings: RcasSettings) -> bool:
     )
 
 
-def _same_slot(record: Record, recorded: RcasSettings, settings: RcasSettings, ref: int | str) -> bool:
+def _same_slot(record: Record, recorded: CommonSettings, settings: CommonSettings, ref: int | str) -> bool:
     label = label_of(ref, record.labels_before)
     if label not in record.slots:
         return False
@@ -258,7 +256,7 @@ def _same_slot(record: Record, recorded: RcasSettings, settings: RcasSettings, r
     return record.slots[label] == new if isinstance(new, str) else recorded.swap.get(str(ref)) == new
 
 
-def _same_remaining(record: Record, recorded: RcasSettings, settings: RcasSettings) -> bool:
+def _same_remaining(record: Record, recorded: CommonSettings, settings: CommonSettings) -> bool:
     if "all" in (recorded.remaining, settings.remaining):
         return recorded.remaining == settings.remaining
     return {label_of(ref, record.labels) for ref in settings.remaining} == set(record.remaining or ())

@@ -27,11 +27,11 @@ from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import plain_record, same_swap, swap_record, write_record
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, save_random_state
-from rcas_plugin.settings import RcasSettings, parse_settings
+from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.watch.observer import Observer
 
 
@@ -126,7 +126,7 @@ def evaluate(cfg_file: str | Path, data_dir: str | Path, ckpt_dir: str | Path, *
 def _swap(
     config: Mapping[str, Any],
     cfg_file: str | Path,
-    settings: RcasSettings,
+    settings: CommonSettings,
     data: tuple[Tensor, Tensor, DataClasses],
     save_dir: str | Path,
     ckpt_dir: Path,
@@ -147,7 +147,7 @@ def _swap(
     )
     plan = resolve_labels(settings, num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if goes_on else record.former)  # fmt: skip
-    method_class = phases[settings.method]
+    method_class = methods[settings.method]
     method_class.check(settings, plan, total)
     if not method_class.changes_labels:
         _check_fits(checkpoint, gan)

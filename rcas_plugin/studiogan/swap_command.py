@@ -21,7 +21,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
 from rcas_plugin.record import Record, read_record, same_swap
-from rcas_plugin.settings import ClassRef, RcasSettings, parse_settings
+from rcas_plugin.settings import ClassRef, CommonSettings, parse_settings
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a pre-trained GAN's first swap for each step of the pre-training, where --steps says nothing else.
@@ -49,7 +49,7 @@ class SwapPlan:
     """
 
     config: dict[str, Any]
-    settings: RcasSettings
+    settings: CommonSettings
     ckpt: Path
     out: Path
     command: tuple[str, ...]
@@ -182,7 +182,7 @@ def shown(plan: SwapPlan) -> str:
     return f"# {CONFIG}\n{plan.text}\n{shlex.join(plan.command_with(CONFIG))}"
 
 
-def find_run(out: Path, ckpt: Path, settings: RcasSettings) -> Path | None:
+def find_run(out: Path, ckpt: Path, settings: CommonSettings) -> Path | None:
     """The run of a swap that can be gone on with, or None: `ckpt` itself, or the newest in `out` that started from it."""
     source = ckpt.resolve()
     saved: dict[float, Path] = {}
