@@ -170,10 +170,18 @@ def remaining_in_training_mode(swap: Swap, generator: torch.nn.Module, plan: Lab
     }
 
 
-def start(swap: Swap, gan: Gan, form: str, seed: int) -> tuple[Loop, LabelPlan]:
-    """The loop of one form before its first step, the slot matched; plain fine-tuning for `fine_tune`."""
+def start(swap: Swap, gan: Gan, form: str, seed: int, **section: Any) -> tuple[Loop, LabelPlan]:
+    """The loop of one form before its first step, the slot matched; plain fine-tuning for `fine_tune`.
+
+    Args:
+        swap: data, slot and new class.
+        gan: the pre-trained one, trained in place.
+        form: of `FORMS`, or `fine_tune`.
+        seed: of what is drawn.
+        section: more of the RCAS section.
+    """
     data = swap.data
-    section = {"swap": dict(zip(swap.slots, swap.new, strict=True)), "method": "class_swap", "accelerate": True}
+    section |= {"swap": dict(zip(swap.slots, swap.new, strict=True)), "method": "class_swap", "accelerate": True}
     settings = parse_settings({**section, "snapshot_images": 0, **({"retain": 0} if form == "no retain" else {})})
     counts = torch.bincount(data.classes, minlength=len(data.names)).tolist()
     plan = resolve_labels(settings, len(swap.names), DataClasses(data.names, tuple(counts)), swap.names)
@@ -209,11 +217,17 @@ def run_row(swap: Swap, gan: Gan, form: str, seed: int, steps: int) -> dict[str,
 # a step's time ------------------------------------------------------------------------------------------------------------
 
 
-def time_steps(swap: Swap, rounds: int) -> dict[str, dict[str, float]]:
-    """Each form's step, of fine-tuning's, by the clock and by the processor's time: medians over rounds of a step each."""
+def time_steps(rounds: int) -> dict[str, dict[str, float]]:
+    """Each form's step, of fine-tuning's, by the clock and by the processor's time: medians over rounds of a step each.
+
+    On noise with as many labels as the digits' GAN: what an image shows costs no time.
+    """
     names = ("fine_tune", *(form for form in FORMS if form != "no retain"))
-    large = dataclasses.replace(swap, data=dataclasses.replace(swap.data, images=F.interpolate(swap.data.images, TIMED_SIZE)))
-    loops = {name: start(large, build(len(swap.names), TIMED_SIZE, TIMED_WIDTHS), name, 0)[0] for name in names}
+    classes = torch.arange(1000) % 10
+    images = torch.rand(len(classes), 1, TIMED_SIZE, TIMED_SIZE) * 2 - 1
+    data = Data(tuple("0123456789"), images, classes, images[:0], classes[:0])
+    swap = Swap(data, Judge(Classifier(1, 10), 0.0, {}), *((name,) for name in PAIR["mnist"]))
+    loops = {name: start(swap, build(9, TIMED_SIZE, TIMED_WIDTHS), name, 0, label_start={"how": "keep"})[0] for name in names}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for step in tqdm(range(rounds + 2), desc="steps in turn", unit="round", mininterval=10):
         turn = step % len(names)
@@ -296,6 +310,33 @@ def print_table(dataset: str, table: dict[str, Any]) -> None:
             print(f"| {form} | {figures['runs']} | {cells(figures[moment])} |")
 
 
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return found
+
+
+def _file(out: Path, dataset: str, form: str, seed: int) -> Path:
+    return out / "rows" / f"{dataset}-{form.replace(' ', '-').replace(chr(39), '')}-{seed}.json"
+
+
+def run_grid(args: argparse.Namespace) -> None:
+    """Time the steps, then run what there is no file of yet; the seeds are outermost."""
+    if args.rounds:
+        write_json(args.out / "times.json", time_steps(args.rounds))
+    swaps: dict[str, tuple[Swap, Gan]] = {}
+    for dataset in (name for name in PAIR if getattr(args, name) is not None):
+        data = load(dataset, getattr(args, dataset))
+        judge, (slot, new) = judge_of(args.out, dataset, data), PAIR[dataset]
+        write_json(args.out / "judge" / f"{dataset}.json", {"judge": judge.accuracy})
+        swaps[dataset] = (Swap(data, judge, (slot,), (new,)), pretrained(args.out, dataset, data))
+    wanted = [(dataset, form, seed) for seed in range(args.seeds) for dataset in swaps for form in args.forms]
+    for dataset, form, seed in tqdm(wanted, desc="swaps", unit="swap"):
+        path = _file(args.out, dataset, form, seed)
+        if not path.is_file():
+            swap, gan = swaps[dataset]
+            write_json(path, run_row(swap, copy.deepcopy(gan), form, seed, STEPS[dataset]))
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
@@ -306,40 +347,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--table", action="store_true", help="only print the table of the runs that there are")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_retain")
     args = parser.parse_args(arguments)
-    swaps: dict[str, tuple[Swap, Gan]] = {}
-    for dataset in (name for name in PAIR if getattr(args, name) is not None):
-        data = load(dataset, getattr(args, dataset))
-        slot, new = PAIR[dataset]
-        swaps[dataset] = (Swap(data, judge_of(args.out, dataset, data), (slot,), (new,)), pretrained(args.out, dataset, data))
-
-    def file(dataset: str, form: str, seed: int) -> Path:
-        folder: Path = args.out / "rows"
-        return folder / f"{dataset}-{form.replace(' ', '-')}-{seed}.json"
-
-    wanted = [(dataset, form, seed) for seed in range(args.seeds) for dataset in swaps for form in args.forms]
-    for dataset, form, seed in tqdm([] if args.table else wanted, desc="swaps", unit="swap"):
-        if not file(dataset, form, seed).is_file():
-            swap, gan = swaps[dataset]
-            write_json(file(dataset, form, seed), run_row(swap, copy.deepcopy(gan), form, seed, STEPS[dataset]))
-    times = args.out / "times.json"
-    if swaps and args.rounds and not args.table:
-        *_, (largest, _) = swaps.values()
-        write_json(times, time_steps(largest, args.rounds))
-    results: dict[str, Any] = {"times": json.loads(times.read_text()) if times.is_file() else {}}
+    if not args.table:
+        run_grid(args)
+    results: dict[str, Any] = {"times": _read(args.out / "times.json")}
     for form, figures in results["times"].items():
         print(f"{form}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     ratio = {form: figures["step, of fine_tune's"] for form, figures in results["times"].items()}
-    for dataset, (swap, _) in swaps.items():
-        rows = {form: {seed: json.loads(file(dataset, form, seed).read_text())
-                       for seed in range(args.seeds) if file(dataset, form, seed).is_file()} for form in FORMS}  # fmt: skip
-        table = {}
+    for dataset in PAIR:
+        rows = {form: {seed: row for seed in range(args.seeds) if (row := _read(_file(args.out, dataset, form, seed)))}
+                for form in FORMS}  # fmt: skip
+        own, table = rows["own pass"], {}
         for form, by_seed in rows.items():
-            seeds = [seed for seed in by_seed if seed in rows["own pass"]]
-            if seeds:
-                table[form] = summary([by_seed[seed] for seed in seeds], [rows["own pass"][seed] for seed in seeds],
-                                      ratio.get("own pass", 1.0) / ratio.get(form, 1.0))  # fmt: skip
-        print_table(dataset, table)
-        results[dataset] = {"judge": swap.judge.accuracy, "table": table, "rows": rows}
+            if seeds := sorted(by_seed.keys() & own.keys()):
+                speed = ratio.get("own pass", 1.0) / ratio.get(form, 1.0)
+                table[form] = summary([by_seed[seed] for seed in seeds], [own[seed] for seed in seeds], speed)
+        if table:
+            print_table(dataset, table)
+            results[dataset] = {**_read(args.out / "judge" / f"{dataset}.json"), "table": table, "rows": rows}
     what = {
         "sizes": SIZE, "timed size": TIMED_SIZE, "widths": WIDTHS, "timed widths": TIMED_WIDTHS, "options": OPTIONS,
         "steps": STEPS, "pretraining": {**PRETRAINING, "steps": PRETRAIN_STEPS}, "pairs": PAIR,
