@@ -300,7 +300,7 @@ def print_table(dataset: str, table: dict[str, Any]) -> None:
 
     def cells(figures: dict[str, Any]) -> str:
         scaled = [[value * (1 if "distance" in name else 100) for value in figures[name]] for name in FIGURES]
-        return " | ".join(f"{mean:.1f} [{low:.1f}, {high:.1f}]" for mean, low, high in scaled)
+        return " | ".join(f"{mean:.1f} [{low:.1f}, {high:.1f}]" if low < high else f"{mean:.1f}" for mean, low, high in scaled)
 
     for moment in MOMENTS:
         print(
