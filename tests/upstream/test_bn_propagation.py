@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +26,7 @@ from rcas_plugin.watch.snapshots import load_snapshot, moments
 from rcas_plugin.weights.adapters import adapted, fold_state
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
+from .. import warm_python
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_backbones import BACKBONES, build
 from .test_label_bound import EXPECTED
@@ -76,8 +76,7 @@ def test_other_labels_on_every_backbone(name: str, studiogan: Path, tmp_path: Pa
 
 
 def rcas(*options: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rcas_plugin.cli", *map(str, options)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = warm_python.run("-m", "rcas_plugin.cli", *options)
     assert not ok or ended.returncode == 0, ended.stderr[-3000:]
     return ended
 
