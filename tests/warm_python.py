@@ -37,8 +37,8 @@ def run(*arguments: object, environment: Mapping[str, str] | None = None, input:
     """What `python ARGUMENTS` ends with and prints, in this folder and environment.
 
     Args:
-        arguments: `-m MODULE` or `-c CODE`, and what goes to it.
-        environment: variables that this process does not have, or has otherwise.
+        arguments: a file, `-m MODULE` or `-c CODE`, and what goes to it.
+        environment: variables that this process does not have, or has otherwise; Python's own (PYTHON...) come too late.
         input: what it reads from stdin.
     """
     command, variables = list(map(str, arguments)), {**os.environ, **(environment or {})}
@@ -120,6 +120,7 @@ def _become(asked: dict[str, Any]) -> int:
     import random
 
     import numpy as np
+    import torch
 
     os.environ.clear()
     os.environ.update(asked["environment"])
@@ -133,14 +134,21 @@ def _become(asked: dict[str, Any]) -> int:
     tempfile.tempdir = None
     random.seed()
     np.random.seed(None)
-    kind, what, *rest = asked["arguments"]
-    sys.path.insert(0, asked["folder"] if kind == "-m" else "")
-    sys.argv = [what if kind == "-m" else "-c", *rest]
+    torch.seed()
+    kind, *rest = asked["arguments"]
     try:
         if kind == "-m":
-            runpy.run_module(what, run_name="__main__", alter_sys=True)
+            module, sys.argv = rest[0], rest
+            sys.path.insert(0, asked["folder"])
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        elif kind == "-c":
+            code, sys.argv = rest[0], ["-c", *rest[1:]]
+            sys.path.insert(0, "")
+            exec(compile(code, "<string>", "exec"), {"__name__": "__main__"})
         else:
-            exec(compile(what, "<string>", "exec"), {"__name__": "__main__"})
+            sys.argv = [kind, *rest]
+            sys.path.insert(0, str(Path(kind).resolve().parent))
+            runpy.run_path(kind, run_name="__main__")
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)

@@ -112,20 +112,17 @@ def run_main(
     Args:
         studiogan: its root.
         options: of main.py.
-        plugin: without it, main.py itself in a new Python.
+        plugin: without it, main.py itself.
         ok: assert that it ends well.
         fresh: in a new Python, with wandb as it is in this process; else in a warm one and without wandb.
         environment: variables of the run.
     """
-    main = studiogan / "src" / "main.py"
-    if fresh or not plugin:
-        start = ["-m", "rcas_plugin.studiogan", str(main), "--plugin", "rcas"] if plugin else [str(main)]
-        ended = subprocess.run(
-            [sys.executable, *start, *map(str, options)], capture_output=True, text=True, check=False,
-            env={**os.environ, **environment},
-        )  # fmt: skip
+    main = str(studiogan / "src" / "main.py")
+    command = [*(("-m", "rcas_plugin.studiogan", main, "--plugin", "rcas") if plugin else (main,)), *map(str, options)]
+    if fresh:
+        variables = {**os.environ, **environment}
+        ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, env=variables)
     else:
-        command = ("-m", "rcas_plugin.studiogan", main, "--plugin", "rcas", *options)
         ended = warm_python.run(*command, environment={"WANDB_MODE": "disabled", **environment})
     if ok:
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-6000:]

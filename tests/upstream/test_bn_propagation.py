@@ -211,13 +211,3 @@ def test_an_interrupted_run_goes_on_in_its_stage(trained: Trained, tmp_path: Pat
     assert any(not torch.equal(after[name], source[name]) for name in frozen)
     trained_by_ft = len(content["optimizer"]["param_groups"][0]["params"])
     assert trained_by_ft == sum(name.endswith((".residual", ".weight", ".bias")) for name in after)
-
-
-@pytest.mark.slow
-def test_two_processes(trained: Trained, tmp_path: Path) -> None:
-    config = trained.swap_config(tmp_path / "swap.yaml", steps=4, method="bn_propagation", preset=None,
-                                 label_start={"how": "mean"}, stages={"bn": 2})  # fmt: skip
-    run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
-             "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
-    (run,) = (tmp_path / "checkpoints").iterdir()
-    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4

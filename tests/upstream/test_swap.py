@@ -171,7 +171,7 @@ def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
         assert "rcas" in unknown.stderr
         config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
         run_main(trained.studiogan, "--plugin", "rcas", *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
-                 "-ckpt", trained.checkpoint, plugin=False)  # fmt: skip
+                 "-ckpt", trained.checkpoint, plugin=False, fresh=True)  # fmt: skip
         assert next((tmp_path / "checkpoints").iterdir()).name.count("class_swap")
     finally:
         uninstall(trained.studiogan)
