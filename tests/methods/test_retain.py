@@ -17,7 +17,7 @@ from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 
-from ..conftest import begin
+from ..shared import begin
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 LABELS = torch.tensor([3, 1, 2, 3, 2])  # 3 is the slot

@@ -117,6 +117,8 @@ def test_the_processes_hold_equal_weights_after_each_update(
     config = trained.swap_config(tmp_path / "swap.yaml", steps=4, sections=EMA, **METHODS[method])
     run_main(watching, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
              "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4
     found = updates(tmp_path)
     assert [update["updated"] for update in found][:8] == ["discriminator", "generator"] * 4
     check_equal(found)
