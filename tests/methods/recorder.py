@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -74,6 +75,7 @@ class Recorder:
     def losses(self, lifecycle: Lifecycle, role: str, batch: Batch) -> None:
         """An update is about to be made: nothing has moved yet."""
         if batch.step == self._stop_at:
+            self._stop_at = None
             self._stop()
         gan = lifecycle.gan
         trained = set(lifecycle.method.trained(gan))
@@ -175,7 +177,7 @@ def recording(recorder: Recorder) -> Iterator[None]:
         Lifecycle.term, Lifecycle.step_done, Lifecycle.begin = term, step_done, begin  # type: ignore[method-assign]
 
 
-def environment(lines: Path, *, stop_at: int | None = None, traced: str | None = None) -> dict[str, str]:
+def environment(lines: Path, *, stop_at: int | None = None, stop_by: str = "kill", traced: str | None = None) -> dict[str, str]:
     """What tells a main.py whose worker.py ends with `WATCHED_WORKER` to write lines.
 
     The checkpoint files that it opens go to a file beside, `.opened`.
@@ -224,8 +226,8 @@ def tracing(name: str, write: Callable[[Line], None]) -> Iterator[None]:
 def record_this_process() -> None:
     """Record the rest of this process, as the environment says.
 
-    RCAS_TEST_UPDATES is the file of lines, RCAS_TEST_STOP_AT a step, RCAS_TEST_TRACED the name of a method, RCAS_TEST_OPENED a
-    file for the checkpoint files that are opened.
+    RCAS_TEST_UPDATES is the file of lines, RCAS_TEST_STOP_AT a step and RCAS_TEST_STOP_BY how, RCAS_TEST_TRACED a method,
+    RCAS_TEST_OPENED a file for the checkpoint files that are opened.
     """
     lines, stop_at = Path(os.environ["RCAS_TEST_UPDATES"]), os.environ.get("RCAS_TEST_STOP_AT")
 
@@ -237,13 +239,18 @@ def record_this_process() -> None:
     if "RCAS_TEST_TRACED" in os.environ:
         watching = tracing(os.environ["RCAS_TEST_TRACED"], write)
     else:
-        watching = recording(Recorder(write, None if stop_at is None else int(stop_at), lambda: os._exit(KILLED)))
+        watching = recording(Recorder(write, None if stop_at is None else int(stop_at), STOPS[os.environ["RCAS_TEST_STOP_BY"]]))
     watching.__enter__()
     _watching.append(watching)  # what nobody holds ends at once
     if "RCAS_TEST_OPENED" in os.environ:
         sys.addaudithook(_note_opened(Path(os.environ["RCAS_TEST_OPENED"])))
 
 
+#: How a run is stopped: at once, as a killed process ends, or by Ctrl-C in the middle of a step.
+STOPS: dict[str, Callable[[], None]] = {
+    "kill": lambda: os._exit(KILLED),
+    "interrupt": lambda: os.kill(os.getpid(), signal.SIGINT),
+}
 _watching: list[AbstractContextManager[None]] = []
 
 

@@ -15,7 +15,7 @@ from rcas_plugin.labels import LabelPlan
 from rcas_plugin.registry import methods
 from rcas_plugin.settings import own_rows, parse_settings
 
-from ..conftest import begin
+from ..shared import begin
 from .example import example_at_hand, install_example
 
 

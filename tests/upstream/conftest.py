@@ -23,6 +23,8 @@ from rcas_plugin import RcasError
 from rcas_plugin.studiogan.locate import find_studiogan
 from rcas_plugin.studiogan.patching import uninstall
 
+from .. import warm_python
+
 HERE = Path(__file__).parent
 
 
@@ -103,15 +105,25 @@ def write_images(root: Path, names: str, count: int = 6) -> Path:
 
 
 def run_main(
-    studiogan: Path, *options: object, plugin: bool = True, ok: bool = True, **environment: str
+    studiogan: Path, *options: object, plugin: bool = True, ok: bool = True, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a StudioGAN's main.py under the plugin through `python -m`, its files untouched."""
-    command = [sys.executable, "-m", "rcas_plugin.studiogan", str(studiogan / "src" / "main.py"), "--plugin", "rcas"]
-    if not plugin:
-        command = [sys.executable, str(studiogan / "src" / "main.py")]
-    ended = subprocess.run(
-        [*command, *map(str, options)], capture_output=True, text=True, check=False, env={**os.environ, **environment}
-    )
+    """Run a StudioGAN's main.py under the plugin through `python -m`, its files untouched.
+
+    Args:
+        studiogan: its root.
+        options: of main.py.
+        plugin: without it, main.py itself.
+        ok: assert that it ends well.
+        fresh: in a new Python, with wandb as it is in this process; else in a warm one and without wandb.
+        environment: variables of the run.
+    """
+    main = str(studiogan / "src" / "main.py")
+    command = [*(("-m", "rcas_plugin.studiogan", main, "--plugin", "rcas") if plugin else (main,)), *map(str, options)]
+    if fresh:
+        variables = {**os.environ, **environment}
+        ended = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=False, env=variables)
+    else:
+        ended = warm_python.run(*command, environment={"WANDB_MODE": "disabled", **environment})
     if ok:
         assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-6000:]
     return ended

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from .. import warm_python
 from .conftest import TRAIN, Trained, write_config, write_images
 
 pytestmark = pytest.mark.slow
@@ -54,6 +52,15 @@ print(json.dumps(results))
 
 def files(root: Path) -> set[str]:
     return {str(path) for path in root.rglob("*") if "__pycache__" not in path.parts}
+
+
+def driven(studiogan: Path, cases: dict[str, list[Any]], **environment: str) -> dict[str, tuple[int, str]]:
+    """Exit code and output of main.py a case, in forks of one process that has activated the plugin."""
+    given = json.dumps({name: [str(part) for part in options] for name, options in cases.items()})
+    environment = {"WANDB_MODE": "disabled", **environment}
+    ended = warm_python.run("-c", DRIVER, studiogan / "src", input=given, environment=environment)
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return {name: (code, text) for name, code, text in json.loads(ended.stdout.splitlines()[-1])}
 
 
 def names_that_are_paths(trained: Trained, room: Path) -> dict[str, tuple[str, dict[str, Any]]]:
@@ -147,13 +154,9 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
 
     before = files(tmp_path) | files(trained.root)
-    ended = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(trained.studiogan / "src")],
-        input=json.dumps({name: options for name, (options, _) in made.items()}),
-        capture_output=True, text=True, check=True, env={**os.environ, "RCAS_CPU_PROCESSES": "2"},
-    )  # fmt: skip
+    cases = {name: options for name, (options, _) in made.items()}
     wrong = []
-    for name, code, text in json.loads(ended.stdout.splitlines()[-1]):
+    for name, (code, text) in driven(trained.studiogan, cases, RCAS_CPU_PROCESSES="2").items():
         said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
         if code != 2 or len(said) != 1 or made[name][1] not in said[0] or "Traceback" in text:
             wrong.append(f"{name}: exit code {code}, wanted {made[name][1]!r} in\n{text[-1500:]}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +26,8 @@ from rcas_plugin.watch.snapshots import load_snapshot, moments
 from rcas_plugin.weights.adapters import adapted, fold_state
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
-from ..conftest import begin
+from .. import warm_python
+from ..shared import begin
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_backbones import BACKBONES, build
 from .test_label_bound import EXPECTED
@@ -76,8 +76,7 @@ def test_other_labels_on_every_backbone(name: str, studiogan: Path, tmp_path: Pa
 
 
 def rcas(*options: object, ok: bool = True) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rcas_plugin.cli", *map(str, options)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    ended = warm_python.run("-m", "rcas_plugin.cli", *options)
     assert not ok or ended.returncode == 0, ended.stderr[-3000:]
     return ended
 
@@ -212,13 +211,3 @@ def test_an_interrupted_run_goes_on_in_its_stage(trained: Trained, tmp_path: Pat
     assert any(not torch.equal(after[name], source[name]) for name in frozen)
     trained_by_ft = len(content["optimizer"]["param_groups"][0]["params"])
     assert trained_by_ft == sum(name.endswith((".residual", ".weight", ".bias")) for name in after)
-
-
-@pytest.mark.slow
-def test_two_processes(trained: Trained, tmp_path: Path) -> None:
-    config = trained.swap_config(tmp_path / "swap.yaml", steps=4, method="bn_propagation", preset=None,
-                                 label_start={"how": "mean"}, stages={"bn": 2})  # fmt: skip
-    run_main(trained.studiogan, *TRAIN, "-DDP", "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
-             "-ckpt", trained.checkpoint, RCAS_CPU_PROCESSES="2")  # fmt: skip
-    (run,) = (tmp_path / "checkpoints").iterdir()
-    assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +16,7 @@ from PIL import Image
 from rcas_plugin.record import read_record
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
-from .test_bad_input import DRIVER, files
+from .test_bad_input import driven, files
 
 pytestmark = pytest.mark.slow
 
@@ -81,15 +77,6 @@ def test_the_readmes_steps_on_a_cameras_images(studiogan: Path, tmp_path: Path) 
     (swapped,) = (tmp_path / "out" / "checkpoints").iterdir()
     assert read_record(swapped).labels == ("a", "d", "c")
     assert {path.name for path in data.iterdir()} == {"train"}, "nothing is written into the data folder"
-
-
-def driven(studiogan: Path, cases: dict[str, list[str]]) -> dict[str, tuple[int, str]]:
-    """Exit code and output of main.py a case."""
-    ended = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(studiogan / "src")],
-        input=json.dumps(cases), capture_output=True, text=True, check=True, env={**os.environ},
-    )  # fmt: skip
-    return {name: (code, text) for name, code, text in json.loads(ended.stdout.splitlines()[-1])}
 
 
 def test_data_that_do_not_fit_are_one_sentence(trained: Trained, tmp_path: Path) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -78,11 +75,8 @@ def test_files(trained: Trained, tmp_path: Path) -> None:
 
 def test_a_download_that_fails(trained: Trained, tmp_path: Path) -> None:
     options = ("-cfg", trained.config, "-data", trained.data, "-save", tmp_path, *METRICS)
-    command = [sys.executable, "-m", "rcas_plugin.studiogan", str(trained.studiogan / "src" / "main.py"), *map(str, options)]
-    missing = subprocess.run(
-        command, capture_output=True, text=True, check=False,
-        env={**os.environ, "TORCH_HOME": str(tmp_path / "hub"), "HTTPS_PROXY": "http://127.0.0.1:9", "HTTP_PROXY": "http://127.0.0.1:9"},
-    )  # fmt: skip
+    missing = run_main(trained.studiogan, *options, ok=False, TORCH_HOME=str(tmp_path / "hub"),
+                       HTTPS_PROXY="http://127.0.0.1:9", HTTP_PROXY="http://127.0.0.1:9")  # fmt: skip
     assert missing.returncode == 2
     said = [line for line in missing.stderr.splitlines() if line.startswith("rcas: error: ")]
     assert len(said) == 1

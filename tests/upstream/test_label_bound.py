@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +13,7 @@ from rcas_plugin.methods.label_start import match_features
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 from rcas_plugin.weights.label_bound import find_label_bound
 
+from .. import warm_python
 from .conftest import Trained
 from .test_backbones import BACKBONES, build
 
@@ -58,11 +57,8 @@ def test_found_and_matched_with_every_other_label_left_as_it_was(name: str, stud
 @pytest.mark.slow
 def test_the_importance_command_reads_a_checkpoint_of_studiogans(trained: Trained, tmp_path: Path) -> None:
     out = tmp_path / "look"
-    ended = subprocess.run(
-        [sys.executable, "-m", "rcas_plugin.cli", "importance", "-cfg", trained.config, "-ckpt", trained.checkpoint,
-         "--labels", "b", "--samples", "4", "-o", out, "--studiogan", trained.studiogan],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    ended = warm_python.run("-m", "rcas_plugin.cli", "importance", "-cfg", trained.config, "-ckpt", trained.checkpoint,
+                            "--labels", "b", "--samples", "4", "-o", out, "--studiogan", trained.studiogan)  # fmt: skip
     assert ended.returncode == 0, ended.stderr[-3000:]
     summary = json.loads((out / "importance.json").read_text())
     assert (summary["targets"], summary["labels"]) == ([1], ["a", "b", "c"])

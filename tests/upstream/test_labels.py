@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +13,12 @@ from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import RECORD, read_record
 
 from .conftest import TRAIN, Trained, write_config, write_images
-from .test_bad_input import DRIVER, files
+from .test_bad_input import driven, files
 
 pytestmark = pytest.mark.slow
 
-#: name -> exit code, what was printed.
-Ended = dict[str, tuple[int, str]]
 SWAP: dict[str, Any] = {"method": "fine_tune", "swap": {"b": "d"}, "snapshot_images": 0, "swap_metrics": 0}
 LOOK = ("-metrics", "none", "--num_workers", "0", "--seed", "1")
-
-
-def run_all(trained: Trained, cases: dict[str, list[Any]]) -> Ended:
-    """Run main.py with each case's options, one after the other, in forks of one activated process."""
-    ended = subprocess.run([sys.executable, "-c", DRIVER, str(trained.studiogan / "src")], check=True, capture_output=True,
-                           input=json.dumps({name: [str(part) for part in options] for name, options in cases.items()}),
-                           text=True)  # fmt: skip
-    return {name: (code, text) for name, code, text in json.loads(ended.stdout.splitlines()[-1])}
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +27,7 @@ def swapped(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> Path:
     save = tmp_path_factory.mktemp("labels")
     config = write_config(save / "swap.yaml", steps=2, RCAS=SWAP)
     options = [*TRAIN, "-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", trained.checkpoint]
-    ((code, text),) = run_all(trained, {"swap": options}).values()
+    ((code, text),) = driven(trained.studiogan, {"swap": options}).values()
     assert code == 0, text[-3000:]
     (run,) = (save / "checkpoints").iterdir()
     assert read_record(run).labels == ("a", "d", "c")
@@ -95,7 +83,7 @@ def test_what_is_refused_writes_nothing(trained: Trained, swapped: Path, tmp_pat
     before = files(tmp_path) | files(trained.root) | files(swapped)
     record = (swapped / RECORD).read_bytes()
     wrong = []
-    for name, (code, text) in run_all(trained, {name: options for name, (_, options) in cases.items()}).items():
+    for name, (code, text) in driven(trained.studiogan, {name: options for name, (_, options) in cases.items()}).items():
         said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
         if code != 2 or len(said) != 1 or cases[name][0] not in said[0] or "Traceback" in text:
             wrong.append(f"{name}: exit code {code}, wanted {cases[name][0]!r} in\n{text[-1500:]}")
@@ -119,7 +107,7 @@ def test_what_goes_on_and_on(trained: Trained, swapped: Path, tmp_path: Path) ->
     longer = write_config(tmp_path / "longer.yaml", steps=4, RCAS={**SWAP, "swap": {1: "d"}, "snapshot_images": 1})
     back = write_config(tmp_path / "back.yaml", steps=2, RCAS={**SWAP, "swap": {"d": "b"}})
     two = write_config(tmp_path / "two.yaml", steps=2, RCAS={**SWAP, "swap": {0: "d", "b": "e"}, "labels": ["a", "b", "c"]})
-    ended = run_all(trained, {
+    ended = driven(trained.studiogan, {
         "look": [*LOOK, "-v", "-sf", "-sf_num", "8", "-cfg", plain, "-save", tmp_path / "look", "-ckpt", swapped],
         "look with data": [*LOOK, "-v", "-sf", "-cfg", plain, "-save", tmp_path / "look2", "-ckpt", swapped, "-data",
                            trained.data],
@@ -160,7 +148,7 @@ def test_plain_training_goes_on_with_the_labels_that_are_recorded(trained: Train
     for part in ("train", "valid"):
         (data / part / "b").rename(data / part / "bb")
     plain = write_config(tmp_path / "plain.yaml", steps=4)
-    ended = run_all(trained, {"on": [*TRAIN, "-cfg", plain, "-save", tmp_path / "on", "-ckpt", run, "-data", data]})
+    ended = driven(trained.studiogan, {"on": [*TRAIN, "-cfg", plain, "-save", tmp_path / "on", "-ckpt", run, "-data", data]})
     assert ended["on"][0] == 0, ended["on"][1][-3000:]
     assert read_checkpoint(checkpoint_files(run)["D"])["step"] == 4
     record = read_record(run)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 
+from .. import warm_python
 from .conftest import TRAIN, Trained, run_main
 
 pytestmark = pytest.mark.slow
@@ -40,8 +39,8 @@ def test_a_kill_in_the_middle_of_a_checkpoint(trained: Trained, tmp_path: Path) 
     """S4: a run that was killed half-way through a checkpoint goes on from whole ones, and its half file is gone."""
     config = trained.swap_config(tmp_path / "swap.yaml", steps=6)
     options = [*TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path / "out"]
-    main = [str(trained.studiogan / "src" / "main.py"), "--plugin", "rcas", *map(str, options), "-ckpt", str(trained.checkpoint)]
-    ended = subprocess.run([sys.executable, "-c", KILLED, *main], capture_output=True, text=True, check=False)
+    main = [trained.studiogan / "src" / "main.py", "--plugin", "rcas", *options, "-ckpt", trained.checkpoint]
+    ended = warm_python.run("-c", KILLED, *main, environment={"WANDB_MODE": "disabled"})
     assert ended.returncode == -9, ended.stdout[-2000:] + ended.stderr[-2000:]
     (run,) = (tmp_path / "out" / "checkpoints").iterdir()
     (half,) = hidden(run)

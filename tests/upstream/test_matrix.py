@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from .. import warm_python
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,6 +28,7 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 SCRIPT = """
 import json, sys
 from pathlib import Path
+sys.path[:0] = sys.argv[1:3]
 from config_matrix.data import write_data
 from config_matrix.reduction import read_config
 from config_matrix.results import Results
@@ -36,35 +36,25 @@ from config_matrix.schedule import run_all
 from config_matrix.site import Site
 from matrix import warm_up
 
-asked, studiogan, root = json.loads(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3])
+name, cells, studiogan, root = sys.argv[3], json.loads(sys.argv[4]), Path(sys.argv[5]), Path(sys.argv[6])
 warm_up()
 data, results = write_data(root / "data"), Results(root / "matrix.json")
-for name, (cells, _) in asked.items():
-    config = read_config(studiogan / "src" / "configs" / f"{name}.yaml")
-    run_all([Site(name, config, root / name, data, studiogan)], results, cells, jobs=1, timeout=300)
+config = read_config(studiogan / "src" / "configs" / f"{name}.yaml")
+run_all([Site(name, config, root / name, data, studiogan)], results, cells, jobs=1, timeout=300)
 """
-
-
-@pytest.fixture(scope="module")
-def grid(studiogan: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, str]]]:
-    """Config -> cell -> its result. A process of its own forks the runs: this one may have imported upstream already."""
-    root = tmp_path_factory.mktemp("matrix")
-    command = [sys.executable, "-W", "ignore", "-c", SCRIPT, json.dumps(ASKED), str(studiogan), str(root)]
-    path = os.pathsep.join(map(str, (ROOT / "scripts", ROOT)))
-    ended = subprocess.run(
-        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
-    )
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    rows: dict[str, dict[str, dict[str, str]]] = json.loads((root / "matrix.json").read_text())["configs"]
-    return rows
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("config", ASKED)
-def test_a_config_of_each_feature(config: str, grid: dict[str, dict[str, dict[str, str]]]) -> None:
+def test_a_config_of_each_feature(config: str, studiogan: Path, tmp_path: Path) -> None:
     """What is asked for passes, or is refused where it must be; so does what it needs."""
     asked, refused = ASKED[config]
-    row = {cell: (result["outcome"], result["why"]) for cell, result in grid[config].items()}
-    wrong = {cell: result for cell, result in row.items() if result[0] != ("refused" if cell in refused else "passed")}
+    # a process of its own forks the runs: this one may have imported upstream already
+    ended = warm_python.run("-c", SCRIPT, ROOT / "scripts", ROOT, config, json.dumps(asked), studiogan, tmp_path,
+                            environment={"OMP_NUM_THREADS": "1", "WANDB_MODE": "disabled"})  # fmt: skip
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    (row,) = json.loads((tmp_path / "matrix.json").read_text())["configs"].values()
+    results = {cell: (result["outcome"], result["why"]) for cell, result in row.items()}
+    wrong = {cell: result for cell, result in results.items() if result[0] != ("refused" if cell in refused else "passed")}
     assert not wrong
-    assert set(asked) <= row.keys()
+    assert set(asked) <= results.keys()

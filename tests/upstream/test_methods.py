@@ -13,7 +13,18 @@ from rcas_plugin.gan import Gan
 from rcas_plugin.studiogan.networks import load_gan
 
 from ..methods import recorder
-from ..methods.suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, Runs, write_classes
+from ..methods.suite import (
+    KILLED_IN,
+    SAVE_FREQ,
+    TOTAL,
+    Case,
+    ContractSuite,
+    MethodSuite,
+    Run,
+    Runs,
+    check_ends_alike,
+    write_classes,
+)
 from .conftest import TRAIN, run_main, write_config
 
 pytestmark = pytest.mark.slow
@@ -63,24 +74,25 @@ class StudioGAN:
         *,
         processes: int = 1,
         killed_in: int | None = None,
+        stop_by: str = "kill",
         traced: bool = False,
         **rcas: Any,
     ) -> Run:
         lines = save / f"updates-{len(list(save.glob('updates-*')))}.jsonl"
         save.mkdir(exist_ok=True)
-        environment = recorder.environment(lines, stop_at=killed_in, traced=case.method if traced else None)
+        environment = recorder.environment(lines, stop_at=killed_in, stop_by=stop_by, traced=case.method if traced else None)
         environment |= {"RCAS_CPU_PROCESSES": str(processes)} if processes > 1 else {}
         options = [*TRAIN, *FREQUENCY, *(["-DDP"] if processes > 1 else []), "-cfg", self._config(case, **rcas)]
         ended = run_main(self.studiogan, *options, "-data", self.data, "-save", save, "-ckpt", start, ok=killed_in is None,
-                         **environment)  # fmt: skip
-        assert killed_in is None or ended.returncode == recorder.KILLED, ended.stderr[-3000:]
+                         fresh=not case.of_the_plugin, **environment)  # fmt: skip
+        assert killed_in is None or ended.returncode == {"kill": recorder.KILLED, "interrupt": 130}[stop_by], ended.stderr[-3000:]
         (folder,) = (save / "checkpoints").iterdir()
         return Run(folder, recorder.read_lines(lines), recorder.read_lines(lines.with_suffix(".opened")))
 
     def evaluate(self, case: Case, folder: Path, **rcas: Any) -> None:
         look = folder.parent / "look"
         ended = run_main(self.studiogan, "-metrics", "none", "-v", "--num_workers", "0", "-cfg", self._config(case, **rcas),
-                         "-data", self.data, "-save", look, "-ckpt", folder)  # fmt: skip
+                         "-data", self.data, "-save", look, "-ckpt", folder, fresh=not case.of_the_plugin)  # fmt: skip
         assert "is evaluated in" in ended.stdout
         assert list((look / "figures").rglob("*.png"))
         shutil.rmtree(look)
@@ -104,4 +116,12 @@ class TestStudioGAN(MethodSuite):
 
 
 class TestStudioGANContract(ContractSuite):
-    pass
+    def test_ctrl_c_in_the_middle_of_a_step(self, engine: StudioGAN, tmp_path: Path) -> None:
+        """The step is finished; the run that goes on from there ends as the one that was not interrupted."""
+        runs = Runs(Case("fine_tune", {"retain": 1.0}), engine, tmp_path)
+        save, swap = tmp_path / "stopped", {"b": "d"}
+        stopped = engine.swap(runs.case, save, engine.pretrained, killed_in=KILLED_IN, stop_by="interrupt", swap=swap)
+        assert stopped.checkpoint.step == KILLED_IN + 1
+        assert [line["updated"] for line in stopped.updates if line["step"] == KILLED_IN] == ["discriminator", "generator"]
+        gone_on = engine.swap(runs.case, save, stopped.folder, swap=swap)
+        check_ends_alike(runs.whole, Run(gone_on.folder, [*stopped.lines, *gone_on.lines]))

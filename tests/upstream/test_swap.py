@@ -20,6 +20,7 @@ from rcas_plugin.studiogan.patching import install, uninstall
 from rcas_plugin.watch.observer import read_metrics
 from rcas_plugin.watch.snapshots import load_snapshot, moments
 
+from .. import warm_python
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 
 pytestmark = pytest.mark.slow
@@ -35,7 +36,8 @@ def swapped(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple
     save = tmp_path_factory.mktemp("swap")
     before = content(trained.checkpoint)
     config = trained.swap_config(save / "swap.yaml")
-    run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", trained.checkpoint)
+    options = ("-cfg", config, "-data", trained.new_data, "-save", save, "-ckpt", trained.checkpoint)
+    run_main(trained.studiogan, *TRAIN, *options, fresh=True)
     assert content(trained.checkpoint) == before, "the pre-trained checkpoint is not touched"
     (run,) = (save / "checkpoints").iterdir()
     return save, run
@@ -146,8 +148,8 @@ def test_upstreams_metrics_judge_the_swapped_data(trained: Trained, tmp_path: Pa
         ["-cfg", config, "-data", trained.new_data, "-ckpt", trained.checkpoint, "-ref", "valid"],
         ["-cfg", config, "-data", trained.new_data, "-ckpt", trained.checkpoint],
     ):
-        command = [sys.executable, "-c", WITH_STAND_IN, str(trained.studiogan / "src" / "main.py"), *metrics, *map(str, options)]
-        ended = subprocess.run([*command, "-save", str(tmp_path)], capture_output=True, text=True, check=False)
+        command = ("-c", WITH_STAND_IN, trained.studiogan / "src" / "main.py", *metrics, *options, "-save", tmp_path)
+        ended = warm_python.run(*command, environment={"WANDB_MODE": "disabled"})
         assert ended.returncode == 0, ended.stderr[-3000:]
         assert "FID score" in ended.stdout
         assert "Density" in ended.stdout
@@ -169,7 +171,7 @@ def test_through_the_patch(trained: Trained, tmp_path: Path) -> None:
         assert "rcas" in unknown.stderr
         config = trained.swap_config(tmp_path / "swap.yaml", steps=2)
         run_main(trained.studiogan, "--plugin", "rcas", *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,
-                 "-ckpt", trained.checkpoint, plugin=False)  # fmt: skip
+                 "-ckpt", trained.checkpoint, plugin=False, fresh=True)  # fmt: skip
         assert next((tmp_path / "checkpoints").iterdir()).name.count("class_swap")
     finally:
         uninstall(trained.studiogan)

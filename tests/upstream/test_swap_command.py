@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import read_record
 from rcas_plugin.watch.observer import read_metrics
 
+from .. import warm_python
 from .conftest import Trained, write_config
 
 pytestmark = pytest.mark.slow
@@ -21,10 +21,10 @@ pytestmark = pytest.mark.slow
 def test_from_the_checkpoint_alone(trained: Trained, tmp_path: Path) -> None:
     options = {"--ckpt": trained.checkpoint, "--data": trained.new_data, "--slot": "b", "--new": "d", "-o": tmp_path,
                "--studiogan": trained.studiogan}  # fmt: skip
-    command = [sys.executable, "-m", "rcas_plugin.cli", "swap", *(str(part) for pair in options.items() for part in pair)]
+    command = ["-m", "rcas_plugin.cli", "swap", *(part for pair in options.items() for part in pair)]
 
     def run(*options: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        return warm_python.run(*command, *options, environment={"WANDB_MODE": "disabled"})
 
     shown = run("--dry-run")
     assert shown.returncode == 0, shown.stderr
@@ -61,10 +61,10 @@ def test_what_main_refuses_leaves_no_file(trained: Trained, tmp_path: Path) -> N
     """L4: a config of another network is refused by main.py itself, and then there is no config and no folder either."""
     config = write_config(tmp_path / "wide.yaml", MODEL={"g_conv_dim": 4})
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "rcas_plugin.cli", "swap", "--ckpt", trained.checkpoint, "--data", trained.new_data,
+    command = ["-m", "rcas_plugin.cli", "swap", "--ckpt", trained.checkpoint, "--data", trained.new_data,
                "--slot", "b", "--new", "d", "-o", out, "--cfg", config, "--steps", "2",
                "--studiogan", trained.studiogan]  # fmt: skip
-    ended = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
+    ended = warm_python.run(*command)
     assert ended.returncode == 2
     assert "is not of this config's resnet network" in ended.stderr
     assert not out.exists()
