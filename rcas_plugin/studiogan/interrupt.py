@@ -8,7 +8,7 @@ from types import FrameType
 
 
 class Interrupt:
-    """Raises `KeyboardInterrupt` at the end of the step in which Ctrl-C was pressed; between steps, and at a second one, at once."""
+    """Raises `KeyboardInterrupt` at the end of the step in which Ctrl-C is pressed; between steps, and a second time, at once."""
 
     def __init__(self) -> None:
         self._within = self._asked = False

@@ -183,11 +183,9 @@ def environment(lines: Path, *, stop_at: int | None = None, stop_by: str = "kill
     The checkpoint files that it opens go to a file beside, `.opened`.
     """
     told = {
-        "RCAS_TEST_RECORDER": __file__,
-        "RCAS_TEST_UPDATES": str(lines),
-        "RCAS_TEST_OPENED": str(lines.with_suffix(".opened")),
-    }
-    told |= {} if stop_at is None else {"RCAS_TEST_STOP_AT": str(stop_at)}
+        "RCAS_TEST_RECORDER": __file__, "RCAS_TEST_UPDATES": str(lines), "RCAS_TEST_OPENED": str(lines.with_suffix(".opened")),
+        "RCAS_TEST_STOP_BY": stop_by, **({} if stop_at is None else {"RCAS_TEST_STOP_AT": str(stop_at)}),
+    }  # fmt: skip
     return told | ({} if traced is None else {"RCAS_TEST_TRACED": traced})
 
 
