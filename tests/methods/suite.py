@@ -7,7 +7,7 @@ row; the tests look at what the runs left. What a method is asked follows from t
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,7 +29,7 @@ from rcas_plugin.registry import methods
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.snapshots import load_snapshot, moments
 
-from .example import example_at_hand, example_methods, install_example
+from .example import example_methods
 from .recorder import contract
 
 #: Keys that make a method's runs short, or lead them through all that it does; a method that is not here runs as it comes.
@@ -244,20 +244,9 @@ def shown_classes(update: Mapping[str, Any]) -> list[tuple[int, str]]:
 
 
 class MethodSuite:
-    """The properties. A subclass has a fixture `engine` of its module's scope."""
+    """The properties. A subclass's module has a fixture `runs`, of the module's scope, with all `cases()` as parameters."""
 
     several_processes: ClassVar[bool] = True
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def _example(cls, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-        with example_at_hand(install_example(tmp_path_factory.mktemp("site"))):
-            yield
-
-    @pytest.fixture(scope="class", params=cases(), ids=str)
-    @classmethod
-    def runs(cls, request: pytest.FixtureRequest, _example: None, engine: Engine, tmp_path_factory: Any) -> Runs:
-        return Runs(request.param, engine, tmp_path_factory.mktemp("runs"))
 
     def test_the_remaining_labels_are_what_they_were_at_the_start(self, runs: Runs) -> None:
         images, labels = load_snapshot(runs.whole.folder, "before")
@@ -343,7 +332,7 @@ class MethodSuite:
 
 
 class ContractSuite:
-    """The contract's calls. A subclass has a fixture `engine` of its module's scope."""
+    """The contract's calls. A subclass's module has a fixture `engine` of the module's scope."""
 
     def test_every_call_is_reached_in_its_turn(self, engine: Engine, tmp_path: Path) -> None:
         steps = {"label_lr": {"generator": 2.0, "discriminator": 2.0}}

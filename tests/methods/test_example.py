@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,12 +17,12 @@ from rcas_plugin.registry import methods
 from rcas_plugin.settings import own_rows, parse_settings
 
 from ..shared import begin
-from .example import example_at_hand, install_example
+from .example import example_at_hand
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _example(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with example_at_hand(install_example(tmp_path_factory.mktemp("site"))):
+def _example(example_site: Path) -> Iterator[None]:
+    with example_at_hand(example_site):
         yield
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,9 @@ import yaml
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan
 
+from .example import example_at_hand
 from .recorder import Line, Recorder, recording, tracing
-from .suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, write_classes
+from .suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, Runs, cases, write_classes
 
 
 class Killed(BaseException):
@@ -79,6 +81,14 @@ class Embedded:
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     return Embedded(tmp_path_factory.mktemp("embedded"))
+
+
+@pytest.fixture(scope="module", params=cases(), ids=str)
+def runs(
+    request: pytest.FixtureRequest, engine: Embedded, example_site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    with example_at_hand(example_site):
+        yield Runs(request.param, engine, tmp_path_factory.mktemp("runs"))
 
 
 class TestEmbedded(MethodSuite):

@@ -5,14 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from rcas_plugin.registry import methods
 
 from .recorder import contract
-from .suite import Case, Engine, MethodSuite, Runs
+from .suite import Case, MethodSuite, Runs
 from .test_methods import Embedded
 
 PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new method")[2]
@@ -23,19 +22,19 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     return Embedded(tmp_path_factory.mktemp("embedded"))
 
 
+@pytest.fixture(scope="module")
+def runs(engine: Embedded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    assert 20 <= len(code.splitlines()) <= 45
+    before = dict(methods._entries)
+    exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "a_new_method"})
+    (name,) = methods._entries.keys() - before.keys()
+    yield Runs(Case(name, {"patience": 4}), engine, tmp_path_factory.mktemp("runs"))
+    del methods._entries[name]
+
+
 class TestPage(MethodSuite):
     several_processes = False
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def runs(cls, engine: Engine, tmp_path_factory: Any) -> Iterator[Runs]:
-        (code,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
-        assert 20 <= len(code.splitlines()) <= 45
-        before = dict(methods._entries)
-        exec(compile(code, "CONTRIBUTING.md", "exec"), {"__name__": "a_new_method"})
-        (name,) = methods._entries.keys() - before.keys()
-        yield Runs(Case(name, {"patience": 4}), engine, tmp_path_factory.mktemp("runs"))
-        del methods._entries[name]
 
     def test_it_trains_what_it_says(self, runs: Runs) -> None:
         of_generator = [set(line["moved"]) for line in runs.whole.updates if line["updated"] == "generator"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rcas_plugin.gan import Gan
 from rcas_plugin.studiogan.networks import load_gan
 
 from ..methods import recorder
+from ..methods.example import example_at_hand
 from ..methods.suite import (
     KILLED_IN,
     SAVE_FREQ,
@@ -22,6 +24,7 @@ from ..methods.suite import (
     MethodSuite,
     Run,
     Runs,
+    cases,
     check_ends_alike,
     write_classes,
 )
@@ -104,6 +107,14 @@ class StudioGAN:
 @pytest.fixture(scope="module")
 def engine(studiogan: Path, tmp_path_factory: pytest.TempPathFactory, upstream: object) -> StudioGAN:
     return StudioGAN(tmp_path_factory.mktemp("studiogan"), studiogan)
+
+
+@pytest.fixture(scope="module", params=cases(), ids=str)
+def runs(
+    request: pytest.FixtureRequest, engine: StudioGAN, example_site: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Runs]:
+    with example_at_hand(example_site):
+        yield Runs(request.param, engine, tmp_path_factory.mktemp("runs"))
 
 
 class TestStudioGAN(MethodSuite):
