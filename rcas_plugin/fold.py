@@ -74,5 +74,5 @@ def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: value for key, value in state.items() if _BETWEEN not in key}
     for name, adapter in names.items():
         table, parts = parts_of(state, name)
-        plain[name] = adapters[adapter].rebuild(parts).to(table.dtype)(table).contiguous()
+        plain[name] = adapters[adapter].rebuild(parts).to(table.device, table.dtype)(table).contiguous()
     return plain

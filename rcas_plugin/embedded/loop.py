@@ -23,7 +23,7 @@ from rcas_plugin.dataset import look_at
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
 from rcas_plugin.folders import ClassFolders
-from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.gan import Gan, gaussian_latents, seeded
 from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
@@ -39,8 +39,7 @@ from rcas_plugin.studiogan.leftovers import clear_leftovers
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
     """The embedded networks of a config, with a checkpoint in them or (None) newly drawn."""
     config = _read(cfg_file)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         model, num_classes = config["MODEL"], config["DATA"]["num_classes"]
         gan = Gan(
             Generator(model["z_dim"], num_classes, model["g_conv_dim"]),
