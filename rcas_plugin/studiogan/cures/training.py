@@ -28,7 +28,7 @@ def penalties_before_they_are_computed() -> None:
 
 @cure("utils/ckpt.py", "load_ckpt moves Adam's step counters to the GPU: each step then waits for it, twice a parameter")
 def step_counters_stay_on_the_cpu() -> None:
-    """Bring the counters of a loaded optimiser back to where torch keeps them, so that a run that goes on is as fast as before."""
+    """Bring a loaded optimiser's counters back to where torch keeps them, so that a run that goes on is as fast as before."""
 
     def make(original: Any) -> Any:
         @functools.wraps(original)
