@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -23,6 +23,8 @@ from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.metrics.judge import Judge, RealData
 from rcas_plugin.settings import parse_settings
+
+from .other_device import pretended_device
 
 # the same examples everywhere, and no clock: a busy machine is no failure
 hypothesis.settings.register_profile(
@@ -45,6 +47,16 @@ def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(params=["another device", *(["cuda"] if torch.cuda.device_count() else [])])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A device other than the CPU: a GPU where there is one; and everywhere one that only pretends (`other_device`)."""
+    if request.param == "cuda":
+        yield torch.device("cuda:0")
+        return
+    with pretended_device() as other:
+        yield other
 
 
 @pytest.fixture

@@ -7,10 +7,14 @@ one tensor behind fails here, without a GPU.
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map_only
 
@@ -27,6 +31,15 @@ _INDEXES = {_aten.index.Tensor, _aten.index_put_.default, _aten.index_put.defaul
 _values: dict[int, Tensor] = {}
 
 
+@contextmanager
+def pretended_device() -> Iterator[torch.device]:
+    """Inside, the device that this yields can be moved to and computed on."""
+    with _Made(), OtherDevice(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r".*copying from a non-meta parameter", category=UserWarning)
+        yield OTHER
+    _values.clear()
+
+
 class Elsewhere(Tensor):
     """A tensor of the other device."""
 
@@ -39,6 +52,9 @@ class Elsewhere(Tensor):
         )
         _values[made.untyped_storage()._cdata] = values.detach()
         return made  # type: ignore[no-any-return]
+
+    def tolist(self) -> Any:  # torch's own does not go by its operations
+        return _inner(self).tolist()
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -55,6 +71,8 @@ class OtherDevice(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
+        if Elsewhere not in types and kwargs.get("device") is None:
+            return func(*args, **kwargs)
         looked_at = (args[0], kwargs) if func in _INDEXES else (args, kwargs)
         tensors = [leaf for leaf in tree_flatten(looked_at)[0] if isinstance(leaf, Tensor)]
         elsewhere = any(isinstance(tensor, Elsewhere) for tensor in tensors)
@@ -73,3 +91,13 @@ class OtherDevice(TorchDispatchMode):
         if func._schema.is_mutable:  # what was changed in place is returned, and not a copy of it
             return kwargs["out"] if "out" in kwargs else args[0] if isinstance(result, Tensor) else result
         return tree_map_only(Tensor, Elsewhere, result) if elsewhere else result
+
+
+class _Made(TorchFunctionMode):
+    """`torch.tensor(values, device=OTHER)` with its values: torch itself takes none over to the device without memory."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is torch.tensor and kwargs.get("device") == OTHER:
+            return torch.tensor(*args, **{**kwargs, "device": "cpu"}).to(OTHER)
+        return func(*args, **kwargs)
