@@ -78,9 +78,11 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-tf32", action="store_true", help="convolutions of a GPU in whole float32")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_importance.json")
     args = parser.parse_args()
     device = torch.device(args.device)
+    torch.backends.cudnn.allow_tf32 = not args.no_tf32
     keep_freed_memory()  # as a run of StudioGAN's does under the plugin; the loop has it too
     gan = load_gan(REPOSITORY / "configs" / "digits" / "pretrain.yaml", args.ckpt)
     gan.generator.to(device)

@@ -1,4 +1,4 @@
-"""Whatever a device gives is what the CPU gives: nothing is left behind on the CPU, and no stream of random numbers is touched."""
+"""Whatever a device gives is what the CPU gives: no tensor is left behind on the CPU, no stream of random numbers touched."""
 
 from __future__ import annotations
 
