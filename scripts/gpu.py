@@ -16,19 +16,17 @@ import importlib
 import os
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from gpu_check import requirements
 
 ROOT = requirements.ROOT
-PARTS = ("environment", "tests", "importance", "swaps", "steps")
+NAMES = ("environment", "device_tests", "importance", "swaps", "steps")
 
 
 def main() -> int:
     args = _arguments()
-    if args.run_part is not None:
-        _run_part(*args.run_part)
-        return 0
     if args.pack is not None:
         return _pack(args)
     with tempfile.TemporaryDirectory(prefix="rcas-gpu-") as work:
@@ -36,14 +34,15 @@ def main() -> int:
         target.mkdir()
         requirements.install(args.wheels, target)
         if names := requirements.missing():
-            print(f"scripts/gpu: error: {requirements.sentence(names, args.wheels)}", file=sys.stderr)
-            return 2
+            return _stop(requirements.sentence(names, args.wheels))
         return _check(args, Path(work))
 
 
 def _check(args: argparse.Namespace, work: Path) -> int:
+    if args.device == "cpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
     import torch
-    from gpu_check.schedule import run_parts
+    from gpu_check.schedule import PARTS, run_parts
     from gpu_check.setup import Setup
 
     from rcas_plugin.files import write_json
@@ -51,28 +50,29 @@ def _check(args: argparse.Namespace, work: Path) -> int:
 
     device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
-        print("scripts/gpu: error: --device cuda: torch finds no GPU; look at nvidia-smi, or rehearse with --device cpu --reduced",
-              file=sys.stderr)  # fmt: skip
-        return 2
+        return _stop("--device cuda: torch finds no GPU; look at nvidia-smi, or rehearse with --device cpu --reduced")
     head = describe_run()
     head["commit"] = args.commit or head["commit"]
     about = {**head, "device": device, "reduced": args.reduced, "budget_seconds": args.budget}
     file = args.out / "gpu.json"
     jobs = 1 if args.reduced else max(1, min(4, (os.cpu_count() or 1) // 3))
-    rows = run_parts(Setup(device, args.reduced, work, jobs), args.parts, args.budget,
+    if args.reduced:
+        _import_heavy()
+    chosen = [part for part in PARTS if part.name in args.parts]
+    rows = run_parts(Setup(device, args.reduced, work, jobs), chosen, args.budget,
                      lambda rows: write_json(file, {**about, "parts": rows}))  # fmt: skip
     print(f"written: {file}")
     return int(any(row["outcome"] != "passed" for row in rows.values()))
 
 
-def _run_part(name: str, setup: str, file: str) -> None:
-    """One part, in a process of its own."""
-    from gpu_check.report import Report
-    from gpu_check.setup import Setup
+def _import_heavy() -> None:
+    """Import once what the forked processes of a rehearsal would each import."""
+    from config_matrix.child import HEAVY
 
-    report = Report(Path(file))
-    importlib.import_module(f"gpu_check.{name}").run(Setup.parse(setup), report)
-    report.write()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for module in HEAVY:
+            importlib.import_module(module)
 
 
 def _pack(args: argparse.Namespace) -> int:
@@ -84,27 +84,33 @@ def _pack(args: argparse.Namespace) -> int:
     try:
         names = pack(args.pack, args.missing, args.python)
     except RcasError as error:
-        print(f"scripts/gpu: error: {error}", file=sys.stderr)
-        return 2
+        return _stop(str(error))
     print(f"{args.pack}: StudioGAN's sources and {len(names)} wheels", *names, sep="\n  ")
     return 0
 
 
+def _stop(sentence: str) -> int:
+    print(f"scripts/gpu: error: {sentence}", file=sys.stderr)
+    return 2
+
+
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="scripts/gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--device", choices=("cuda", "cpu"), help="default: cuda where torch finds one, else cpu")
-    parser.add_argument("--reduced", action="store_true", help="so small that it takes seconds: whether every part begins and ends")
-    parser.add_argument("--budget", type=float, default=540, metavar="SECONDS", help="for all parts (default: %(default)s)")
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="only these")
-    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results", help="where gpu.json goes (default: docs/results)")
-    parser.add_argument("--commit", default=os.environ.get("RCAS_COMMIT"), help="of this tree, where git is not at hand (RCAS_COMMIT)")
-    parser.add_argument("--wheels", type=Path, default=ROOT / "wheels", help="the packed folder (default: wheels/, used if there)")
-    parser.add_argument("--pack", type=Path, metavar="FOLDER", help="make that folder and end")
-    parser.add_argument("--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", metavar="X.Y",
-                        help="for --pack: the machine's Python (default: %(default)s)")  # fmt: skip
-    parser.add_argument("--missing", type=lambda text: text.split(","), default=list(requirements.RARE), metavar="A,B",
-                        help=f"for --pack: what the machine lacks (default: {','.join(requirements.RARE)})")  # fmt: skip
-    parser.add_argument("--run-part", nargs=3, metavar=("NAME", "SETUP", "FILE"), help=argparse.SUPPRESS)
+    parser = argparse.ArgumentParser(
+        prog="scripts/gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--device", choices=("cuda", "cpu"), help="default: cuda where torch finds one, else cpu")
+    add("--reduced", action="store_true", help="so small that it takes seconds: whether every part begins and ends")
+    add("--budget", type=float, default=540, metavar="SECONDS", help="for all parts (default: %(default)s)")
+    add("--parts", nargs="+", choices=NAMES, default=list(NAMES), help="only these")
+    add("--out", type=Path, default=ROOT / "docs" / "results", help="where gpu.json goes (default: docs/results)")
+    add("--commit", default=os.environ.get("RCAS_COMMIT"), help="of this tree, where git is not at hand (or RCAS_COMMIT)")
+    add("--wheels", type=Path, default=ROOT / "wheels", help="the packed folder (default: wheels/)")
+    add("--pack", type=Path, metavar="FOLDER", help="make that folder and end")
+    add("--python", default=f"{sys.version_info.major}.{sys.version_info.minor}", metavar="X.Y",
+        help="for --pack: the machine's Python (default: %(default)s)")  # fmt: skip
+    add("--missing", type=lambda text: text.split(","), default=list(requirements.RARE), metavar="A,B",
+        help=f"for --pack: what the machine lacks (default: {','.join(requirements.RARE)})")  # fmt: skip
     return parser.parse_args()
 
 

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from typing import Any
 
 import torch
+from bench_importance import measure
 
 from gpu_check.report import Report
 from gpu_check.requirements import ROOT
@@ -28,8 +26,9 @@ def run(setup: Setup, report: Report) -> None:
     shared = report.figures["beside the CPU"]["selection_overlap"]
     report.check(shared > 0.95, f"the selections of both devices share {shared:.1%}")
     report.put("per-sample gradient of a convolution", _ways_of_a_convolution(setup))
-    for name, options in (("as torch computes", []), ("without TF32", ["--no-tf32"])):
-        found = _bench(setup, name, options)
+    size = {"samples": 8, "repeats": 1} if setup.reduced else {"samples": 256, "repeats": 3}
+    for name, tf32 in (("as torch computes", True), ("without TF32", False)):
+        found = measure(torch.device(setup.device), ckpt=None, tf32=tf32, **size)
         report.put(name, found)
         exact = found["per_sample"]["relative_to_the_loop_in_float64"]
         report.check(exact < EXACT, f"importance differs from its loop by a relative {exact:.1e} in float64")
@@ -37,15 +36,6 @@ def run(setup: Setup, report: Report) -> None:
             break
     times = report.figures["as torch computes"]["per_sample"]["times_faster_than_the_loop"]
     report.put("aim", {"times_faster_than_the_loop": AIM, "measured": times, "reached": times >= AIM})
-
-
-def _bench(setup: Setup, name: str, options: list[str]) -> dict[str, Any]:
-    out = setup.work / f"importance {name}.json"
-    size = ["--samples", "8", "--repeats", "1"] if setup.reduced else ["--samples", "256", "--repeats", "3"]
-    script = str(ROOT / "scripts" / "bench_importance.py")
-    subprocess.run([sys.executable, script, "--device", setup.device, "--out", str(out), *size, *options], check=True)
-    found: dict[str, Any] = json.loads(out.read_text(encoding="utf-8"))
-    return found
 
 
 def _beside_the_cpu(setup: Setup) -> dict[str, Any]:

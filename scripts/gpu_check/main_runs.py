@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +12,8 @@ from typing import Any
 import torch
 import yaml
 
+from gpu_check import run_main
+from gpu_check.process import Process
 from gpu_check.setup import Setup
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import read_record
@@ -37,52 +36,41 @@ class MainRuns:
     studiogan: Path
     root: Path
 
-    def command(self, name: str, config: dict[str, Any], data: Path, options: list[str], ckpt: Path | None) -> list[str]:
-        """The command of a training run; its config is written."""
+    def start(self, name: str, config: dict[str, Any], data: Path, options: list[str], ckpt: Path | None, device: str) -> Process:
+        """Start a training run; what it says goes to the file `log` in its folder."""
         folder = self.root / name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
         chosen = ["-t", "-metrics", "none", "--seed", "1", "-cfg", str(folder / "config.yaml"), "-data", str(data), "-save",
                   str(folder), *options, *(["-ckpt", str(ckpt)] if ckpt is not None else [])]  # fmt: skip
-        return [sys.executable, "-m", "gpu_check.run_main", str(folder / "figures.json"), str(self.studiogan), *chosen]
-
-    def start(self, name: str, command: list[str], device: str) -> subprocess.Popen[bytes]:
-        """Start a run; what it says goes to the file `log` in its folder."""
-        environment = {**os.environ, "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.setup.jobs))}
+        environment = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(self._threads)}
         if device == "cpu":
             environment["CUDA_VISIBLE_DEVICES"] = ""
-        with (self.root / name / "log").open("ab") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        return Process(run_main.main, (folder / "figures.json", self.studiogan, chosen), folder / "log",
+                       forked=self.setup.reduced, environment=environment)  # fmt: skip
+
+    @property
+    def _threads(self) -> int:
+        return max(1, (os.cpu_count() or 1) // self.setup.jobs)
 
     def run(
         self, name: str, config: dict[str, Any], data: Path, options: list[str], *, ckpt: Path | None = None, device: str = ""
     ) -> dict[str, Any]:
         """Run to the end; returns what `row` says, with the seconds that it took."""
         start = time.monotonic()
-        process = self.start(name, self.command(name, config, data, options, ckpt), device or self.setup.device)
-        try:
-            code: int | None = process.wait(LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            code = None
+        code = self.start(name, config, data, options, ckpt, device or self.setup.device).wait(LIMIT)
         return {"exit_code": code, "seconds": round(time.monotonic() - start, 1), **self.row(name, code)}
 
     def interrupt(self, name: str, config: dict[str, Any], data: Path, options: list[str], ckpt: Path) -> int | None:
         """Start a run and press Ctrl-C once it has saved a checkpoint; its exit code, None where that did not come."""
-        process = self.start(name, self.command(name, config, data, options, ckpt), self.setup.device)
+        process = self.start(name, config, data, options, ckpt, self.setup.device)
         end = time.monotonic() + LIMIT
-        while time.monotonic() < end and process.poll() is None:
+        while time.monotonic() < end and process.runs:
             if list((self.root / name).glob("checkpoints/*/model=D-current-*.pth")):
-                process.send_signal(signal.SIGINT)
+                process.interrupt()
                 break
             time.sleep(0.1)
-        try:
-            return process.wait(max(1.0, end - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            return None
+        return process.wait(end - time.monotonic())
 
     def checkpoint(self, name: str) -> Path:
         """The one checkpoint folder of a run."""

@@ -1,7 +1,4 @@
-"""main.py under the plugin as a user starts it, with its steps timed: python -m gpu_check.run_main FIGURES STUDIOGAN OPTIONS…
-
-FIGURES is a JSON file: steps, the median seconds of one, and the most memory of the GPU that tensors took.
-"""
+"""main.py under the plugin as a user starts it, with its steps timed: what a process of its own does."""
 
 from __future__ import annotations
 
@@ -52,6 +49,13 @@ class StepTimes:
 
 
 def main(figures: Path, studiogan: Path, options: list[str]) -> None:
+    """Run `python -m rcas_plugin.studiogan main.py --plugin rcas OPTIONS` in this process, and write `StepTimes.figures`.
+
+    Args:
+        figures: the JSON file.
+        studiogan: the root of a StudioGAN.
+        options: of main.py.
+    """
     from rcas_plugin.studiogan.activation import activate
     from rcas_plugin.studiogan.seams import replace
 
@@ -63,7 +67,3 @@ def main(figures: Path, studiogan: Path, options: list[str]) -> None:
         runpy.run_module("rcas_plugin.studiogan", run_name="__main__", alter_sys=True)
     finally:
         write_json(figures, times.figures())
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:])

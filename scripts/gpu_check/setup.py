@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 
@@ -13,7 +12,7 @@ class Setup:
 
     Attributes:
         device: `cuda` or `cpu`.
-        reduced: so small that a rehearsal on a CPU takes seconds.
+        reduced: so small that a rehearsal on a CPU takes seconds; processes are forked then, and need not import all anew.
         work: a folder for whatever the parts write; the results are not in it.
         jobs: runs that go side by side where no time is taken.
     """
@@ -22,11 +21,3 @@ class Setup:
     reduced: bool
     work: Path
     jobs: int
-
-    def dump(self) -> str:
-        return json.dumps({**asdict(self), "work": str(self.work)})
-
-    @classmethod
-    def parse(cls, text: str) -> Setup:
-        content = json.loads(text)
-        return cls(**{**content, "work": Path(content["work"])})

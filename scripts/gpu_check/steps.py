@@ -43,7 +43,8 @@ def run(setup: Setup, report: Report) -> None:
         return
     for name in REHEARSED if setup.reduced else WAYS:
         method, keys, more = WAYS[name]
-        section = {"method": method, "swap": {SLOT: NEW}, "snapshot_images": 0, "swap_metrics": 0, **keys}
+        section = {"method": method, "swap": {SLOT: NEW}, "snapshot_images": 0, "swap_metrics": 0,
+                   "label_start": {"iterations": 4}, **keys}  # fmt: skip
         row = runs.run(name, {**config, "RCAS": section}, both, [*options, *more], ckpt=runs.checkpoint("pre-train"))
         report.put(name, row)
         report.check(row["exit_code"] == 0, f"{name}: exit code {row['exit_code']}")
