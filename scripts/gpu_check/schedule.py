@@ -49,7 +49,8 @@ def run_parts(
         budget: seconds for all of them.
         keep: called with what there is, after each part.
     """
-    start, rows = time.monotonic(), {}
+    start = time.monotonic()
+    rows: dict[str, dict[str, Any]] = {}
     for part in parts:
         limit = min(part.limit, budget - (time.monotonic() - start))
         if limit < LEAST:
