@@ -10,7 +10,7 @@ from PIL import Image
 
 from rcas_plugin.report.page import write_report
 
-from ..fixtures import Watched
+from ..conftest import Watched
 from .browser import CHROMIUM, visit
 
 pytestmark = [
