@@ -31,8 +31,8 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.weights.adapters import adapted, fold_state
 
-from .conftest import go_on
 from .fixtures import toy
+from .shared import go_on
 
 FIXTURES = Path(__file__).parent / "fixtures"
 CHECKPOINTS = sorted(folder.name for folder in (FIXTURES / "checkpoints").iterdir())

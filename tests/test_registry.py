@@ -17,7 +17,7 @@ from rcas_plugin.labels import LabelPlan
 from rcas_plugin.registry import Table, callbacks, losses, objectives, phases
 from rcas_plugin.settings import parse_settings
 
-from .conftest import begin
+from .shared import begin
 
 
 def test_what_the_plugin_registers() -> None:

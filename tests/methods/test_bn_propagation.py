@@ -22,7 +22,7 @@ from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 
-from ..conftest import begin, go_on
+from ..shared import begin, go_on
 
 CLASSES = DataClasses(tuple("abcdefg"), (500,) * 7)
 OPTIONS = {"batch_size": 4, "beta1": 0.0}

@@ -19,7 +19,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.snapshots import load_snapshot
 from rcas_plugin.weights.label_bound import find_label_bound
 
-from ..conftest import begin, go_on
+from ..shared import begin, go_on
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 

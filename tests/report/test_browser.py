@@ -10,7 +10,7 @@ from PIL import Image
 
 from rcas_plugin.report.page import write_report
 
-from ..conftest import Watched
+from ..shared import Watched
 from .browser import CHROMIUM, visit
 
 pytestmark = [

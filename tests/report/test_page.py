@@ -17,7 +17,7 @@ from rcas_plugin.report.page import duration, verdict, write_report
 from rcas_plugin.report.runs import Run, common_level, find_runs, group
 from rcas_plugin.watch.observer import METRICS
 
-from ..conftest import Watched
+from ..shared import Watched
 
 
 class Page(HTMLParser):

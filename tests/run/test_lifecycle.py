@@ -19,7 +19,7 @@ from rcas_plugin.methods.base import Method
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 
-from ..conftest import begin, go_on
+from ..shared import begin, go_on
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 

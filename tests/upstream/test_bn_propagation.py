@@ -27,7 +27,7 @@ from rcas_plugin.weights.adapters import adapted, fold_state
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
 from .. import warm_python
-from ..conftest import begin
+from ..shared import begin
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_backbones import BACKBONES, build
 from .test_label_bound import EXPECTED

@@ -21,7 +21,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
-from ..conftest import begin
+from ..shared import begin
 from .conftest import write_config
 from .test_backbones import BACKBONES, BIG, STYLE
 

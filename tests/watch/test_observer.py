@@ -19,7 +19,7 @@ from rcas_plugin.metrics.swap import SET_METRICS
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import METRICS, Observer, load_neighbours, newest, read_metrics, scalars
 
-from ..conftest import Watched
+from ..shared import Watched
 
 
 def test_the_metrics_of_each_moment_are_there(watched: Watched) -> None:
