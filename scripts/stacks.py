@@ -34,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LOWEST = ROOT / "scripts" / "stacks.lowest.txt"
 RESULTS = ROOT / "docs" / "results" / "stacks.json"
 STUDIOGAN = ROOT / "third_party" / "PyTorch-StudioGAN"
-TOOLS = ("pytest>=8,<10", "pytest-xdist>=3.6", "hypothesis>=6.100", "tensorboard>=2.19")
+TOOLS = ("pytest>=8,<10", "pytest-xdist>=3.6", "hypothesis>=6.100", "tensorboard>=2.19", "jsonschema>=4.20,<5")
 SHOWN = (
     "torch",
     "torchvision",
