@@ -14,7 +14,7 @@ from rcas_plugin.report.page import write_report
 from rcas_plugin.report.runs import Run
 from rcas_plugin.watch.observer import METRICS
 
-from ..conftest import Watched
+from ..shared import Watched
 from .test_page import Page
 
 
