@@ -58,9 +58,14 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def is_stylegan(generator: nn.Module) -> bool:
+    """Whether G is one of StyleGAN's: they take the label one-hot, draw noise in each pass, and training mixes their styles."""
+    return hasattr(generator, "mapping") and hasattr(generator, "c_dim")
+
+
 def as_taken(generator: nn.Module, labels: Tensor) -> Tensor:
     """Integer labels (n,) as the generator takes them: StyleGAN one-hot, (n, labels), every other as they are."""
-    if hasattr(generator, "mapping") and hasattr(generator, "c_dim"):
+    if is_stylegan(generator):
         return F.one_hot(labels, cast(int, generator.c_dim))
     return labels
 

@@ -179,7 +179,9 @@ class Method:
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""
-        return None if self.retained is None else self.retained(self.gan, batch.fake_labels)
+        if self.retained is None:
+            return None
+        return self.retained(self.gan, batch.fake_labels, batch.latents, batch.raw_fakes)
 
     def discriminator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the discriminator's loss."""

@@ -9,11 +9,11 @@ import torch
 import torch.distributed as dist
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.gan import Gan, generate, seeded
+from rcas_plugin.gan import Gan, generate, is_stylegan, seeded
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.weights.accelerate import autocast
 from rcas_plugin.weights.adapters import fold_network
@@ -23,16 +23,17 @@ FILE = "retained.safetensors"
 
 
 class RetainLoss:
-    """`weight * mean |G(z, r) - G_0(z, r)|` over one latent for each fake of the batch that has a remaining label `r`.
+    """`weight * mean |G(z, r) - G_0(z, r)|` over the fakes of a batch that have a remaining label `r`.
 
-    `G_0` is the generator that a user sees, as it is when this is made. The whole batch counts: on a quarter of it, with batch
-    norm's running statistics, the remaining classes drifted as without it (docs/results/README.md).
+    `G_0` is the generator that a user sees, as it is when this is made. The fakes that D has just judged are compared, which
+    takes one pass of `G_0` without gradients. Where their latents do not determine them (StyleGAN draws noise and mixes styles)
+    or are not known, G makes other images to compare, in a second pass.
 
     Args:
         gan: the networks before anything is edited.
         plan: which labels remain.
         weight: `RCAS.retain`.
-        seed: of the latents.
+        seed: of the latents of a second pass.
         accelerated: bfloat16 for `G_0` where the processor has it.
     """
 
@@ -49,19 +50,39 @@ class RetainLoss:
         self.source = torch.Generator().manual_seed(seed + rank)
         self.noise = torch.Generator().manual_seed(seed + rank)
 
-    def __call__(self, gan: Gan, fake_labels: Tensor) -> Tensor | None:
-        """The term for a batch of fakes of these labels (n,); None where none of them remains."""
-        device = fake_labels.device
-        labels = fake_labels[torch.isin(fake_labels, self.remaining.to(device))]
-        if len(labels) == 0:
+    def __call__(self, gan: Gan, labels: Tensor, latents: Tensor | None = None, fakes: Tensor | None = None) -> Tensor | None:
+        """The term for a batch; None where no label of it remains.
+
+        Args:
+            gan: the networks in training.
+            labels: (n,) of the batch's fakes.
+            latents: (n, z_dim) that G made `fakes` of; None where they are not known.
+            fakes: (n, channels, height, width) as they came from G, with their graph.
+        """
+        remaining = torch.isin(labels, self.remaining.to(labels.device))
+        if not remaining.any():
             return None
-        z = self.latents(len(labels), self.source).to(device)
-        noise = int(torch.randint(2**62, (), generator=self.noise))  # another one a step, but the same for both
-        with torch.no_grad(), autocast(device, self.accelerated), seeded(noise, device):
-            wanted = generate(self.before, z, labels).float()
-        with seeded(noise, device):
-            images = generate(gan.generator, z, labels)
+        labels = labels[remaining]
+        if latents is not None and fakes is not None and not is_stylegan(self.before):
+            images, wanted = fakes[remaining], self._wanted(latents[remaining], labels)
+        else:
+            images, wanted = self._pass_of_its_own(gan.generator, labels)
         return self.weight * (images - wanted).abs().mean()
+
+    def _wanted(self, z: Tensor, labels: Tensor) -> Tensor:
+        with torch.no_grad(), autocast(labels.device, self.accelerated):
+            images = generate(self.before, z, labels)
+        return images.to(torch.promote_types(images.dtype, torch.float32))
+
+    def _pass_of_its_own(self, generator: nn.Module, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Images of G and of `G_0` for new latents; both draw the same noise, another one at each step."""
+        device = labels.device
+        z = self.latents(len(labels), self.source).to(device)
+        noise = int(torch.randint(2**62, (), generator=self.noise))
+        with seeded(noise, device):
+            wanted = self._wanted(z, labels)
+        with seeded(noise, device):
+            return generate(generator, z, labels), wanted
 
     @property
     def random_sources(self) -> dict[str, torch.Generator]:

@@ -160,6 +160,9 @@ def test_retain_is_nothing_for_an_unchanged_generator(backbone: str, studiogan: 
     assert value() < 1e-4, "rounding alone: upstream multiplies in another order in training mode"
     assert value() < 1e-4
     assert torch.equal(torch.get_rng_state(), state)
+    own_fakes = loss(gan, labels, torch.zeros(4, 8), torch.zeros(4, 3, 32, 32))
+    assert own_fakes is not None
+    assert float(own_fakes.detach()) < 1e-4, "latents do not determine the step's fakes, so other images are compared"
     if backbone == "stylegan2":
         assert not torch.equal(drawn[0], drawn[1]), "another noise at the next step"
     with torch.no_grad():
