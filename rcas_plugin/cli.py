@@ -34,6 +34,16 @@ from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rcas`; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
+        print(f"rcas: error: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `rcas`, one sub-parser a command."""
     parser = argparse.ArgumentParser(
         prog="rcas",
         description="Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.",
@@ -58,12 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _add_studiogan(command)
         if run is doctor:
             _add_doctor(command)
-    args = parser.parse_args(arguments)
-    try:
-        return int(args.run(args))
-    except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
-        print(f"rcas: error: {error}", file=sys.stderr)
-        return 2
+    return parser
 
 
 def _add_studiogan(command: argparse.ArgumentParser) -> None:
@@ -112,10 +117,10 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("-ckpt", type=Path, required=True, metavar="DIR", help="the checkpoint's folder; it is only read")
     command.add_argument("--labels", nargs="+", required=True, metavar="LABEL", help="asked about: indices, or recorded names")
     command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
-    command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
+    command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample", help="of the importance of a weight")
     command.add_argument("--objective", default="adv_output", help="what is differentiated (default: adv_output, D's logit)")
     command.add_argument("--top", type=float, default=0.1, help="part of a layer that counts as a label's top set (default: 0.1)")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of the latents")
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
     command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
     _add_studiogan(command)
