@@ -5,14 +5,14 @@ For a method of one's own: `Method`, `Context`, `Batch`.
 """
 
 from rcas_plugin import hooks as _hooks  # noqa: F401  (registers what the plugin adds)
-from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, gaussian_latents
-from rcas_plugin.importance import Importance, synapse_importance
-from rcas_plugin.label_start import match_features
+from rcas_plugin.importance.estimate import Importance, synapse_importance
+from rcas_plugin.importance.reinit import reinitialize
+from rcas_plugin.importance.selection import Selection, Stable, select_synapses
 from rcas_plugin.methods.base import Batch, Context, Method
-from rcas_plugin.reinit import reinitialize
-from rcas_plugin.selection import Selection, Stable, select_synapses
+from rcas_plugin.methods.label_start import match_features
+from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
 __version__ = "0.1.0"
 

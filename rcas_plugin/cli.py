@@ -17,11 +17,11 @@ from rcas_plugin import third_parties
 from rcas_plugin.doctor import diagnose
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
-from rcas_plugin.importance import Estimator
+from rcas_plugin.importance.estimate import Estimator
 from rcas_plugin.labels import label_of, name_labels, reference_of
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
-from rcas_plugin.report.importance import look_inside, write_look
+from rcas_plugin.report.importance import inspect_importance, write_look
 from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.settings import reference
@@ -233,7 +233,7 @@ def importance(args: argparse.Namespace) -> int:
         from rcas_plugin.studiogan.networks import load_gan  # activates StudioGAN, which changes torch where there is no GPU
 
         gan = load_gan(studiogan, args.cfg, args.ckpt)
-    look = look_inside(gan, targets, names, samples=args.samples, estimator=args.estimator, objective=args.objective,
+    look = inspect_importance(gan, targets, names, samples=args.samples, estimator=args.estimator, objective=args.objective,
                        top=args.top, seed=args.seed)  # fmt: skip
     summary = write_look(look, args.out)
     for role, matrix in summary["overlap"].items():

@@ -12,12 +12,12 @@ from typing import Any
 import h5py
 import yaml
 
-from rcas_plugin.data_check import WITHOUT, Preparation, contents, notes, problems, summary
-from rcas_plugin.dataset import DatasetLook, look_at
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
+from rcas_plugin.data.check import WITHOUT, Preparation, contents, notes, problems, summary
+from rcas_plugin.data.look import DatasetLook, look_at
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import How, name_labels
 from rcas_plugin.record import Record, read_record
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION
 
 #: What upstream takes where a config does not say.

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+#: The roles of the two trained networks.
+GENERATOR, DISCRIMINATOR = "generator", "discriminator"
 #: (number of latents, random source on the CPU) -> latents on the CPU, (n, z_dim).
 Latents = Callable[[int, torch.Generator], Tensor]
 

@@ -6,14 +6,14 @@ module that does so as an entry point of the group `rcas_plugin.methods`; `RCAS.
 
 from __future__ import annotations
 
-from rcas_plugin import objectives as _objectives  # noqa: F401  (registers what importance differentiates)
-from rcas_plugin.importance import synapse_importance
-from rcas_plugin.methods.bn_propagation import BnPropagation
-from rcas_plugin.methods.class_swap import ClassSwap
-from rcas_plugin.methods.fine_tune import FineTune
-from rcas_plugin.propagation import ADAPTER, Propagation
+from rcas_plugin.importance import objectives as _objectives  # noqa: F401  (registers what importance differentiates)
+from rcas_plugin.importance.estimate import synapse_importance
+from rcas_plugin.methods.bn_propagation.adapter import ADAPTER, Propagation
+from rcas_plugin.methods.bn_propagation.method import BnPropagation
+from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.methods.fine_tune.method import FineTune
+from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import adapters, callbacks, losses, phases
-from rcas_plugin.retain import RetainLoss
 
 phases.register("bn_propagation")(BnPropagation)
 phases.register("class_swap")(ClassSwap)

@@ -24,7 +24,7 @@ class Section(BaseModel):
 
 
 class ImportanceSettings(Section):
-    """How much each weight serves the old class (`rcas_plugin.importance`)."""
+    """How much each weight serves the old class (`rcas_plugin.importance.estimate`)."""
 
     samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over, at the most")
     estimator: Literal["per_sample", "fisher", "batch", "output_norm"] = Field(
@@ -40,7 +40,7 @@ class ImportanceSettings(Section):
 
 
 class SelectionSettings(Section):
-    """Which weights are re-initialised (`rcas_plugin.selection`)."""
+    """Which weights are re-initialised (`rcas_plugin.importance.selection`)."""
 
     generator_ratio: float = Field(0.0, ge=0, le=1, description="part of G's weights that is selected")
     discriminator_ratio: float = Field(0.0, ge=0, le=1, description="part of D's weights that is selected")
@@ -69,7 +69,7 @@ class SelectionSettings(Section):
 
 
 class LabelStartSettings(Section):
-    """What the parameters that the slot's label alone reaches start from (`rcas_plugin.label_start`)."""
+    """What the parameters that the slot's label alone reaches start from (`rcas_plugin.methods.label_start`)."""
 
     how: Literal["keep", "mean", "match"] = Field(
         "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
@@ -86,7 +86,7 @@ class LabelStartSettings(Section):
 
 
 class LabelLrSettings(Section):
-    """The step of the parameters that the slot's label alone reaches (`rcas_plugin.label_bound`)."""
+    """The step of the parameters that the slot's label alone reaches (`rcas_plugin.weights.label_bound`)."""
 
     generator: float = Field(1.0, ge=1, description="the slot's columns or embedding row in G step this many times as far")
     discriminator: float = Field(1.0, ge=1, description="the slot's embedding row in D likewise")
@@ -94,7 +94,7 @@ class LabelLrSettings(Section):
 
 
 class StagesSettings(Section):
-    """For bn_propagation: its two stages; together they are the run (`rcas_plugin.methods.bn_propagation`)."""
+    """For bn_propagation: its two stages; together they are the run (`rcas_plugin.methods.bn_propagation.method`)."""
 
     bn: int | None = Field(
         None,
@@ -105,7 +105,7 @@ class StagesSettings(Section):
 
 
 class PropagationSettings(Section):
-    """For bn_propagation: what keeps scores and residuals small (`rcas_plugin.methods.bn_propagation`)."""
+    """For bn_propagation: what keeps scores and residuals small (`rcas_plugin.methods.bn_propagation.method`)."""
 
     l1: float = Field(0.01, ge=0, description="weight of the mean absolute similarity score in G's loss")
     l2: float = Field(0.01, ge=0, description="weight of the mean squared residual in G's loss")

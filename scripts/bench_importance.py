@@ -18,14 +18,14 @@ import torch
 from torch import Tensor
 
 from rcas_plugin import synapse_importance
-from rcas_plugin.accelerate import keep_freed_memory
 from rcas_plugin.embedded.loop import load_gan
 from rcas_plugin.files import write_json
-from rcas_plugin.gan import Gan, frozen_eval
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Importance
-from rcas_plugin.report.machine import describe_run
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, frozen_eval
+from rcas_plugin.importance.estimate import Importance
 from rcas_plugin.studiogan.locate import REPOSITORY
-from rcas_plugin.synapses import find_synapses
+from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.weights.accelerate import keep_freed_memory
+from rcas_plugin.weights.synapses import find_synapses
 
 
 def loop(gan: Gan, label: int, samples: int) -> dict[str, Tensor]:

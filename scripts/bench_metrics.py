@@ -17,9 +17,9 @@ from rcas_plugin.files import write_json
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.metrics.domain import domain
 from rcas_plugin.metrics.judge import Judge
-from rcas_plugin.report.machine import describe_run
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan
+from rcas_plugin.watch.machine import describe_run
 
 QUICKSTART = REPOSITORY / "outputs" / "quickstart"
 

@@ -24,21 +24,21 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rcas_plugin.accelerate import autocast
 from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
-from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels, times_shown
+from rcas_plugin.labels import DataClasses, LabelPlan, repeat_factors, resolve_labels
 from rcas_plugin.methods.base import Context
-from rcas_plugin.methods.class_swap import ClassSwap
+from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import area_under, end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
 from rcas_plugin.registry import phases
-from rcas_plugin.report.machine import describe_run
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
+from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.weights.accelerate import autocast
 
 #: A larger step of the slot's own columns: tried, and no part of any default.
 LABEL_LR = {"generator": 10.0, "steps": 150}
@@ -237,7 +237,7 @@ def training_data(swap: Swap, plan: LabelPlan, few: int, seed: int) -> tuple[Ten
 
 def balanced(labels: Tensor, plan: LabelPlan) -> Tensor:
     """Positions (n,) of what an epoch shows, as `RCAS.balance` has it."""
-    times = times_shown(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys())
+    times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys())
     return torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
 
 
@@ -262,7 +262,7 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
         prepared = time.monotonic() - started
         stale = swap.measure(gan.generator, images=250)
         started = time.monotonic()
-        method.settle(gan)
+        method.recalibrate(gan)
         prepared += time.monotonic() - started
     else:
         method.prepare(gan)

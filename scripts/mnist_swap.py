@@ -21,9 +21,9 @@ from tqdm.auto import tqdm
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import sample_images
 from rcas_plugin.metrics.classifier import Classifier, predict, recognised, train_classifier
-from rcas_plugin.report.machine import describe_run
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
 from rcas_plugin.studiogan.networks import load_gan
+from rcas_plugin.watch.machine import describe_run
 
 CONFIGS = REPOSITORY / "configs" / "MNIST"
 OPTIONS = ("-hdf5", "-l", "-metrics", "none", "--num_workers", "0", "--pre_resizer", "lanczos", "--seed", "0")

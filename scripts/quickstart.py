@@ -21,13 +21,13 @@ from sklearn.datasets import load_digits
 from rcas_plugin import RcasError
 from rcas_plugin.embedded import loop as embedded
 from rcas_plugin.files import write_json
-from rcas_plugin.report.machine import describe_run
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.report.pictures import draw_before_after
 from rcas_plugin.report.runs import Run
-from rcas_plugin.snapshots import load_snapshot, moments
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
 from rcas_plugin.studiogan.patching import install
+from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.watch.snapshots import load_snapshot, moments
 
 CONFIGS = REPOSITORY / "configs" / "digits"
 OUT = REPOSITORY / "outputs" / "quickstart"

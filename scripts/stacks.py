@@ -28,7 +28,7 @@ from typing import Any
 
 from rcas_plugin import RcasError
 from rcas_plugin.files import atomic_path, write_json
-from rcas_plugin.report.machine import describe_run
+from rcas_plugin.watch.machine import describe_run
 
 ROOT = Path(__file__).resolve().parents[1]
 LOWEST = ROOT / "scripts" / "stacks.lowest.txt"

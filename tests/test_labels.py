@@ -18,8 +18,8 @@ from rcas_plugin.labels import (
     label_of,
     name_labels,
     reference_of,
+    repeat_factors,
     resolve_labels,
-    times_shown,
 )
 from rcas_plugin.settings import parse_settings
 
@@ -322,8 +322,10 @@ def test_other_labels_that_do_not_fit(num_classes: int, section: dict[str, Any],
 
 
 def test_a_new_class_of_few_images_is_drawn_as_often_as_the_others() -> None:
-    assert times_shown({0: 60, 1: 40, 2: 10, 3: 49}, {2, 3}) == {0: 1, 1: 1, 2: 5, 3: 1}
-    assert times_shown({0: 7, 1: 21}, {0, 1}) == {0: 2, 1: 1}, "where no label remains, the new ones are held to their own mean"
+    assert repeat_factors({0: 60, 1: 40, 2: 10, 3: 49}, {2, 3}) == {0: 1, 1: 1, 2: 5, 3: 1}
+    assert repeat_factors({0: 7, 1: 21}, {0, 1}) == {0: 2, 1: 1}, (
+        "without remaining labels the new ones are held to their own mean"
+    )
     plan = LabelPlan(3, {2: 2}, {0: 0, 1: 1}, ("a", "b", "new"), ("a", "b", "c"))
     targets = [0, 0, 0, 0, 1, 1, 1, 1, 2]
     data = SwapDataset(NoImages(closed=False), targets, plan, balance=True)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from rcas_plugin.snapshots import pixels_of
+from rcas_plugin.watch.snapshots import pixels_of
 
 SCRIPTS = Path(__file__).parents[1] / "scripts"
 

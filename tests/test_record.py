@@ -102,7 +102,8 @@ def test_any_json_is_a_record_or_a_sentence(tmp_path_factory: pytest.TempPathFac
 
 def test_a_method_records_under_a_key_of_its_own(tmp_path: Path) -> None:
     """D7: a method that records `labels` or `swap` overwrites nothing of the run's."""
-    from rcas_plugin.studiogan.run import ActiveRun, SwapRun
+    from rcas_plugin.studiogan.active import ActiveRun
+    from rcas_plugin.studiogan.run import SwapRun
 
     class Boasting:
         def record(self) -> dict[str, Any]:

@@ -60,7 +60,7 @@ def test_it_works_without_a_clone(wheel: Path, tmp_path: Path) -> None:
 import json
 from pathlib import Path
 from rcas_plugin import RcasError, repository
-from rcas_plugin.report.machine import describe_run
+from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.studiogan import locate, patching
 try:
     locate.find_studiogan()

@@ -17,23 +17,22 @@ from torch.utils.data import TensorDataset
 from torchvision import transforms
 from tqdm.auto import tqdm
 
-from rcas_plugin.accelerate import accelerate
-from rcas_plugin.data_check import Preparation, problems
-from rcas_plugin.dataset import look_at
+from rcas_plugin.checkpoints.folder import labels_in, read_states, write_checkpoint
+from rcas_plugin.checkpoints.leftovers import clear_leftovers
+from rcas_plugin.data.check import Preparation, problems
+from rcas_plugin.data.folders import ClassFolders
+from rcas_plugin.data.look import look_at
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.errors import RcasError
-from rcas_plugin.folders import ClassFolders
-from rcas_plugin.gan import Gan, gaussian_latents
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Batch, Context, Method
-from rcas_plugin.observer import Observer
 from rcas_plugin.record import plain_record, read_record, swap_record, write_record
 from rcas_plugin.registry import phases
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan.checkpoints import labels_in, read_states, write_checkpoint
-from rcas_plugin.studiogan.leftovers import clear_leftovers
+from rcas_plugin.watch.observer import Observer
+from rcas_plugin.weights.accelerate import accelerate
 
 
 def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:

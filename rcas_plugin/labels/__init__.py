@@ -5,7 +5,7 @@ trained on, `resolve_labels` which class's images stand behind which label durin
 that way, opening no image to do it.
 """
 
-from rcas_plugin.labels.dataset import SwapDataset, times_shown
+from rcas_plugin.labels.dataset import SwapDataset, repeat_factors
 from rcas_plugin.labels.names import How, label_of, name_labels, reference_of
 from rcas_plugin.labels.plan import DataClasses, LabelPlan, resolve_labels
 
@@ -17,6 +17,6 @@ __all__ = [
     "label_of",
     "name_labels",
     "reference_of",
+    "repeat_factors",
     "resolve_labels",
-    "times_shown",
 ]

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from torch.utils.data import Dataset
 
-from rcas_plugin.images import load_image
+from rcas_plugin.data.images import load_image
 from rcas_plugin.labels.plan import LabelPlan
 
 
-def times_shown(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
+def repeat_factors(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
     """How often each image of a label is shown in an epoch, so that a new class of few images is drawn as often as the others.
 
     Fakes are drawn with every label alike; where D hardly sees a real image under a label, it learns that the label is fake.
@@ -38,7 +38,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         targets: the class index of every item of `base`, read without opening an image.
         plan: which class stands behind which label.
         transform: PIL image -> tensor, for the image files of `plan.new_files`.
-        balance: show the images of new classes as often as `times_shown` says.
+        balance: show the images of new classes as often as `repeat_factors` says.
 
     Attributes:
         labels: the label of every item; upstream's samplers read it.
@@ -68,7 +68,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
             self.labels += [label] * len(files)
         self.own = len(self.items)  # what follows are repetitions
         if balance:
-            times = times_shown(Counter(self.labels), plan.slots.keys())
+            times = repeat_factors(Counter(self.labels), plan.slots.keys())
             again = [position for position in range(self.own) for _ in range(times[self.labels[position]] - 1)]
             self.items += [self.items[position] for position in again]
             self.labels += [self.labels[position] for position in again]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
+from rcas_plugin.data.folders import image_files
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
-from rcas_plugin.folders import image_files
 from rcas_plugin.labels.names import RECORDED, How, label_of, name_labels
 from rcas_plugin.settings import ClassRef, RcasSettings
 

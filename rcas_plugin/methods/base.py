@@ -10,13 +10,12 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rcas_plugin.gan import Gan
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
-from rcas_plugin.label_bound import find_label_bound, scale_label_steps, warm_down
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import losses
-from rcas_plugin.retain import RetainLoss
 from rcas_plugin.settings import RcasSettings
+from rcas_plugin.weights.label_bound import find_label_bound, scale_label_steps, warm_down
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rcas_plugin.files import remove_leftovers, write_json
-from rcas_plugin.gan import Gan
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR, Estimator, Importance, synapse_importance
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
+from rcas_plugin.importance.estimate import Estimator, Importance, synapse_importance
+from rcas_plugin.importance.selection import overlap, select_synapses
 from rcas_plugin.report.fonts import arrange, legible
 from rcas_plugin.report.pictures import new_figure, save_figure
-from rcas_plugin.selection import overlap, select_synapses
 
 ROLES = (GENERATOR, DISCRIMINATOR)
 
@@ -49,7 +49,7 @@ class Look:
         return _mean([found for label, found in self.by_label.items() if label not in self.targets])
 
 
-def look_inside(
+def inspect_importance(
     gan: Gan,
     targets: Sequence[int],
     names: Sequence[str],

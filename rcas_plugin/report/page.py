@@ -16,10 +16,10 @@ from torch import Tensor
 
 from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
 from rcas_plugin.metrics.swap import NEAREST, SET_METRICS
-from rcas_plugin.observer import load_neighbours
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
 from rcas_plugin.report.runs import Group, Interval, Run, common_level, find_runs, group, panels
-from rcas_plugin.snapshots import FOLDER, load_snapshot, moments
+from rcas_plugin.watch.observer import load_neighbours
+from rcas_plugin.watch.snapshots import FOLDER, load_snapshot, moments
 
 #: The page's file, and the folder of a run's own page.
 PAGE, REPORT = "report.html", "report"

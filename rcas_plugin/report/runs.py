@@ -11,9 +11,9 @@ from typing import Any
 from rcas_plugin.errors import RcasError
 from rcas_plugin.metrics.curves import end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.schema import Edits, as_json
-from rcas_plugin.observer import EDITS, METRICS, read_metrics
 from rcas_plugin.record import Record, read_checked, read_record
 from rcas_plugin.report.pictures import Curves
+from rcas_plugin.watch.observer import EDITS, METRICS, read_metrics
 
 #: mean, lower and upper end; all three alike for a single run.
 Interval = tuple[float, float, float]
@@ -27,7 +27,7 @@ class Run:
         folder: of the run.
         record: its `rcas.json`.
         metrics: its `swap_metrics.json`.
-        edits: what `prepare` changed (`rcas_plugin.edits`); empty where it was not noted.
+        edits: what `prepare` changed (`rcas_plugin.watch.edits`); empty where it was not noted.
     """
 
     folder: Path

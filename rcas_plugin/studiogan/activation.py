@@ -62,17 +62,18 @@ class DistributedWorker:
     @stop_with_a_sentence
     def __call__(self, local_rank: int, cfgs: Any, gpus_per_node: int, run_name: str, hdf5_path: str | None) -> None:
         from rcas_plugin.studiogan import wiring
+        from rcas_plugin.studiogan.active import RUN
 
-        wiring.adopt(cfgs)
+        RUN.adopt(cfgs)
         wiring.start(local_rank)
         try:
             self.upstream(local_rank, cfgs, gpus_per_node, run_name, hdf5_path)  # type: ignore[attr-defined]
         except KeyboardInterrupt:
             # a turn may be half done; the weights are whole
-            folder = wiring.RUN.worker.save_interrupted() if wiring.RUN.worker is not None else None
+            folder = RUN.worker.save_interrupted() if RUN.worker is not None else None
             if folder is not None:
                 print(
-                    f"\nrcas: interrupted after step {wiring.RUN.worker.done}; go on with -ckpt {folder}",
+                    f"\nrcas: interrupted after step {RUN.worker.done}; go on with -ckpt {folder}",
                     flush=True,
                 )
             raise SystemExit(130) from None

@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rcas_plugin.data.folders import list_folders
 from rcas_plugin.errors import RcasError
-from rcas_plugin.folders import list_folders
 from rcas_plugin.metrics.domain import domain
+from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.data import TORCHVISION, targets_and_names
 from rcas_plugin.studiogan.file_backbones import check_file, is_file_backbone, load_outputs, path_of, read_weights
-from rcas_plugin.studiogan.run import ActiveRun
 from rcas_plugin.studiogan.seams import replace
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 

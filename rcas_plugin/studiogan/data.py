@@ -13,7 +13,7 @@ import torch
 from torchvision import transforms
 from torchvision.datasets import CIFAR10, CIFAR100
 
-from rcas_plugin.dataset import folder_classes
+from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset
 

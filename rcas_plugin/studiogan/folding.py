@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, write_checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import remove_leftovers, write_json
-from rcas_plugin.fold import adapted, fold_state
+from rcas_plugin.methods.bn_propagation.drawing import draw_similarity, similarity_scores
 from rcas_plugin.record import Record, plain_record, read_record, write_record
-from rcas_plugin.report.propagation import draw_similarity, similarity_scores
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_checkpoint
+from rcas_plugin.weights.adapters import adapted, fold_state
 
 
 def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:

@@ -14,9 +14,9 @@ from pathlib import Path
 import h5py
 import numpy as np
 
+from rcas_plugin.data.folders import Listing, list_folders
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import temporary_folder
-from rcas_plugin.folders import Listing, list_folders
 from rcas_plugin.studiogan.data import hdf5_path
 
 FOLDER = "hdf5"

@@ -9,10 +9,10 @@ from typing import Any
 
 import h5py
 
-from rcas_plugin.data_check import WITHOUT, Preparation, notes, problems, summary
-from rcas_plugin.dataset import DatasetLook, look_at, look_at_files
+from rcas_plugin.data.check import WITHOUT, Preparation, notes, problems, summary
+from rcas_plugin.data.folders import image_files
+from rcas_plugin.data.look import DatasetLook, look_at, look_at_files
 from rcas_plugin.errors import RcasError
-from rcas_plugin.folders import image_files
 from rcas_plugin.labels import DataClasses
 from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION, data_classes, hdf5_path
 from rcas_plugin.studiogan.run import SwapRun, empty_networks

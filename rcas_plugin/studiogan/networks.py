@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from rcas_plugin.fold import fold_state
+from rcas_plugin.checkpoints.folder import checkpoint_files, compare, read_checkpoint
 from rcas_plugin.gan import Gan
 from rcas_plugin.studiogan.activation import activate
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, compare, read_checkpoint
 from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.weights.adapters import fold_state
 
 
 def load_gan(studiogan: Path, cfg_file: str | Path, ckpt_dir: str | Path | None, *, best: bool = False) -> Gan:

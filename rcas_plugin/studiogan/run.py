@@ -4,23 +4,13 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from rcas_plugin.errors import RcasError
-from rcas_plugin.files import is_plain_name
-from rcas_plugin.fold import adapted, fold_state
-from rcas_plugin.gan import Gan
-from rcas_plugin.labels import DataClasses, LabelPlan, SwapDataset, resolve_labels
-from rcas_plugin.methods.base import Method
-from rcas_plugin.observer import Observer
-from rcas_plugin.record import RECORD, Record, plain_record, read_record, same_swap, swap_record
-from rcas_plugin.registry import phases
-from rcas_plugin.settings import RcasSettings, parse_settings
-from rcas_plugin.studiogan.checkpoints import (
+from rcas_plugin.checkpoints.folder import (
     checkpoint_files,
     compare,
     holds_best_alone,
@@ -28,8 +18,16 @@ from rcas_plugin.studiogan.checkpoints import (
     read_checkpoint,
     read_states,
 )
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import is_plain_name
+from rcas_plugin.gan import Gan
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.record import RECORD, Record, read_record, same_swap
+from rcas_plugin.registry import phases
+from rcas_plugin.settings import RcasSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.weights.adapters import adapted, fold_state
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
 Mode = Literal["swap", "resume", "evaluate"]
@@ -58,51 +56,6 @@ class SwapRun:
     @property
     def starts(self) -> bool:
         return self.mode == "swap"
-
-
-@dataclass
-class ActiveRun:
-    """The state of this process's run; the wrappers of the seams read and fill it.
-
-    Attributes:
-        cfgs: upstream's Configurations, or None before they are read.
-        swap: what the `RCAS` section asks for, or None for a plain upstream run.
-        gan: the networks, once they are built.
-        method: the method at work, once it is made.
-        seen: (images, labels) that D was shown since the last fakes were made.
-        step: the step of training, from 0.
-        data: the training data as the swap sees them, once they are read.
-        base: upstream's data set behind them, or of a plain run; the evaluation's where nothing is trained.
-        worker: upstream's worker, once it is made.
-        observer: watches a swap, in the process that writes files.
-        names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
-        seconds_per_step: as measured so far; 0 before.
-    """
-
-    cfgs: Any = None
-    swap: SwapRun | None = None
-    gan: Gan | None = None
-    method: Method | None = None
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    step: int = 0
-    data: SwapDataset | None = None
-    base: Any = None
-    worker: Any = None
-    observer: Observer | None = None
-    names: tuple[str, ...] | None = None
-    seconds_per_step: float = 0.0
-
-    def record(self) -> dict[str, Any]:
-        """What is written beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
-        known, the config and the time of a step."""
-        about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
-        if self.swap is not None:
-            of_method = {} if self.method is None else self.method.record()
-            about |= {"method": of_method} if of_method else {}
-            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about}
-        if self.names is None:  # a large data set takes a while to list
-            self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)
-        return {**plain_record(self.names), **about}
 
 
 def class_names(cfgs: Any) -> tuple[str, ...]:

@@ -15,13 +15,13 @@ from typing import Any
 import torch
 import yaml
 
-from rcas_plugin.dataset import folder_classes
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
+from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
 from rcas_plugin.record import Record, read_record, same_swap
 from rcas_plugin.settings import ClassRef, RcasSettings, parse_settings
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a swap for each step of the pre-training, where --steps says nothing else.

@@ -8,9 +8,9 @@ from typing import Any
 
 from tqdm.auto import tqdm
 
-from rcas_plugin.observer import newest, scalars
 from rcas_plugin.record import write_record
-from rcas_plugin.studiogan.run import ActiveRun
+from rcas_plugin.studiogan.active import ActiveRun
+from rcas_plugin.watch.observer import newest, scalars
 
 
 def make_worker(upstream: Any, run: ActiveRun) -> Any:

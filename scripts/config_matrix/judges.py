@@ -10,8 +10,8 @@ from torch import Tensor
 
 from config_matrix.reduction import CLASSES, SLOT, is_stylegan
 from config_matrix.site import MORE, STEPS, Site, generator_states, step_of
-from rcas_plugin.fold import adapted
-from rcas_plugin.snapshots import load_snapshot
+from rcas_plugin.watch.snapshots import load_snapshot
+from rcas_plugin.weights.adapters import adapted
 
 ROUNDING = 1e-5  # of pixels in [-1, 1]
 ADAPTER = ".parametrizations."  # how torch names what a parametrization holds in a state dict

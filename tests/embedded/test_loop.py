@@ -12,11 +12,11 @@ import yaml
 from PIL import Image
 
 from rcas_plugin import RcasError, Selection
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.record import read_record
-from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
+from rcas_plugin.watch.snapshots import load_snapshot, moments
 
 CONFIG = {
     "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},

@@ -15,9 +15,9 @@ from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.methods.bn_propagation import BnPropagation, stages_of
-from rcas_plugin.methods.class_swap import ClassSwap
-from rcas_plugin.propagation import PropagatedNames, propagations, table_of
+from rcas_plugin.methods.bn_propagation.adapter import PropagatedNames, propagations, table_of
+from rcas_plugin.methods.bn_propagation.method import BnPropagation, stages_of
+from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.settings import parse_settings
 
 CLASSES = DataClasses(tuple("abcdefg"), (500,) * 7)

@@ -12,12 +12,12 @@ import torch
 
 from rcas_plugin import Batch, Context, RcasError, Selection
 from rcas_plugin.gan import Gan, gaussian_latents
-from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.methods.class_swap import ClassSwap
-from rcas_plugin.methods.fine_tune import FineTune
+from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.snapshots import load_snapshot
+from rcas_plugin.watch.snapshots import load_snapshot
+from rcas_plugin.weights.label_bound import find_label_bound
 
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 

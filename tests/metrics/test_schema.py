@@ -14,10 +14,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rcas_plugin import RcasError
-from rcas_plugin.observer import EDITS, METRICS, read_metrics
 from rcas_plugin.record import RECORD
 from rcas_plugin.report import page
 from rcas_plugin.report.runs import Run, common_level, group, panels
+from rcas_plugin.watch.observer import EDITS, METRICS, read_metrics
 
 NONE = dict.fromkeys(("kernel_distance", "precision", "recall", "density", "coverage"))
 NEW = {"recognised": 0.5, "frechet_distance": 3.0, **NONE}

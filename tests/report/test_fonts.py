@@ -14,8 +14,9 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, fontManager
 from matplotlib.text import Text
 
-from rcas_plugin.importance import DISCRIMINATOR, GENERATOR
-from rcas_plugin.propagation import propagate
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR
+from rcas_plugin.methods.bn_propagation.adapter import propagate
+from rcas_plugin.methods.bn_propagation.drawing import draw_similarity
 from rcas_plugin.report import fonts
 from rcas_plugin.report.fonts import families, legible
 from rcas_plugin.report.importance import draw_overlaps
@@ -28,7 +29,6 @@ from rcas_plugin.report.pictures import (
     new_figure,
     save_figure,
 )
-from rcas_plugin.report.propagation import draw_similarity
 
 CHINESE, ARABIC, EMOJI = "\u5212\u75d5", "\u062e\u062f\u0634", "\U0001f9a0\ufe0f"
 NAMES = [CHINESE, ARABIC, EMOJI, "$x_1$", "_under", "$", r"\alpha", r"a\$b", "x" * 5000, "a\nb", "\ud800", "a_{b}^2", "\u3000x"]

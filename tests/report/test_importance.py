@@ -15,12 +15,12 @@ from scipy import stats
 from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import Gan, gaussian_latents
-from rcas_plugin.report.importance import look_inside, write_look
+from rcas_plugin.report.importance import inspect_importance, write_look
 
 
 @pytest.mark.slow
 def test_the_figures_are_the_importances_own(pair: Any, tmp_path: Path) -> None:
-    look = look_inside(Gan(*pair, None, gaussian_latents(6)), [3], list("abcd"), samples=6, top=0.25)
+    look = inspect_importance(Gan(*pair, None, gaussian_latents(6)), [3], list("abcd"), samples=6, top=0.25)
     summary = write_look(look, tmp_path)
     assert json.loads((tmp_path / "importance.json").read_text()) == summary
     layer = summary["layers"]["generator"]["blocks.1.0.conv2d1.weight"]

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from rcas_plugin.report.machine import describe_run
 from rcas_plugin.report.pictures import draw_before_after, draw_curves
+from rcas_plugin.watch.machine import describe_run
 
 
 def test_before_after(tmp_path: Path) -> None:

@@ -12,14 +12,14 @@ import yaml
 from PIL import Image
 
 from rcas_plugin import RcasError
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop as embedded
-from rcas_plugin.fold import adapted
 from rcas_plugin.gan import sample_images
 from rcas_plugin.record import RECORD, read_record
-from rcas_plugin.snapshots import load_snapshot
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.folding import fold_checkpoint
+from rcas_plugin.watch.snapshots import load_snapshot
+from rcas_plugin.weights.adapters import adapted
 
 
 @pytest.fixture

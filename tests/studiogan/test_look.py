@@ -15,9 +15,9 @@ from PIL import Image
 
 from rcas_plugin.cli import main
 from rcas_plugin.files import write_json
+from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.backbones import fingerprint
-from rcas_plugin.studiogan.run import ActiveRun
-from rcas_plugin.studiogan.wiring import _cached_apart
+from rcas_plugin.studiogan.wiring.data import _cached_apart
 
 DATA = {"name": "toy", "img_size": 32, "num_classes": 2}
 

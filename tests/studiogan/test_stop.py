@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from torch.utils.data import DataLoader, Dataset
 
-from rcas_plugin.images import load_image
+from rcas_plugin.data.images import load_image
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 
 

@@ -15,17 +15,17 @@ import pytest
 import torch
 
 from rcas_plugin import Context, RcasError
-from rcas_plugin.batch_norm import reestimate_batch_norm
-from rcas_plugin.fold import adapted, fold_state
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.gan import sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
-from rcas_plugin.methods.bn_propagation import BnPropagation
-from rcas_plugin.propagation import propagations
+from rcas_plugin.methods.bn_propagation.adapter import propagations
+from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.networks import load_gan
+from rcas_plugin.watch.snapshots import load_snapshot, moments
+from rcas_plugin.weights.adapters import adapted, fold_state
+from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_backbones import BACKBONES, build

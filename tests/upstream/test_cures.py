@@ -275,12 +275,12 @@ def test_no_best_checkpoint_is_no_error(upstream: Upstream, tmp_path: Path) -> N
 
 
 def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
-    from rcas_plugin.studiogan import wiring
+    from rcas_plugin.studiogan.active import RUN
 
     swap = SimpleNamespace(plan=SimpleNamespace(live=(1, 4, 5)))
     sample = upstream("utils.sample").sample_y
     assert set(sample("totally_random", 200, 6, "cpu").tolist()) == set(range(6)), "no swap: all of them"
-    monkeypatch.setattr(wiring.RUN, "swap", swap)
+    monkeypatch.setattr(RUN, "swap", swap)
     assert set(sample(y_sampler="totally_random", batch_size=200, num_classes=6, device="cpu").tolist()) == {1, 4, 5}
     assert sample("acending_all", 8, 6, "cpu").tolist() == [1] * 8 + [4] * 8 + [5] * 8
     assert set(sample("acending_some", 16, 6, "cpu").tolist()) <= {1, 4, 5}

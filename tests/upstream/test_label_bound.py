@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.gan import sample_images
-from rcas_plugin.label_bound import find_label_bound
-from rcas_plugin.label_start import match_features
+from rcas_plugin.methods.label_start import match_features
+from rcas_plugin.weights.batch_norm import reestimate_batch_norm
+from rcas_plugin.weights.label_bound import find_label_bound
 
 from .conftest import Trained
 from .test_backbones import BACKBONES, build

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import RECORD, read_record
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 
 from .conftest import TRAIN, Trained, write_config, write_images
 from .test_bad_input import DRIVER, files

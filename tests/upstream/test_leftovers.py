@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 
 from .conftest import TRAIN, Trained, run_main
 

@@ -11,15 +11,15 @@ import pytest
 import torch
 
 from rcas_plugin import Context
-from rcas_plugin.batch_norm import reestimate_batch_norm
 from rcas_plugin.embedded.loop import Loop
 from rcas_plugin.gan import Gan, generate, sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.base import Method
-from rcas_plugin.propagation import PropagatedNames, propagations
+from rcas_plugin.methods.bn_propagation.adapter import PropagatedNames, propagations
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
+from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
 from .conftest import write_config
 from .test_backbones import BACKBONES, BIG, STYLE

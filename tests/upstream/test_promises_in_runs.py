@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from rcas_plugin.fold import adapted
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, write_checkpoint
 from rcas_plugin.gan import Gan
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint, write_checkpoint
+from rcas_plugin.weights.adapters import adapted
 
 from .conftest import TRAIN, run_main, write_config, write_images
 from .test_promises import NETWORKS, pretrained

@@ -12,12 +12,12 @@ import torch
 
 from rcas_plugin import match_features, synapse_importance
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate, part_sizes, sample_images
-from rcas_plugin.label_bound import find_label_bound
 from rcas_plugin.labels import DataClasses, resolve_labels
-from rcas_plugin.retain import RetainLoss
+from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
-from rcas_plugin.synapses import find_synapses
+from rcas_plugin.weights.label_bound import find_label_bound
+from rcas_plugin.weights.synapses import find_synapses
 
 from .conftest import write_config
 from .test_backbones import STYLE

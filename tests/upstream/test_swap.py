@@ -14,11 +14,11 @@ import pytest
 import torch
 
 from rcas_plugin import Selection
-from rcas_plugin.observer import read_metrics
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import read_record
-from rcas_plugin.snapshots import load_snapshot, moments
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
 from rcas_plugin.studiogan.patching import install, uninstall
+from rcas_plugin.watch.observer import read_metrics
+from rcas_plugin.watch.snapshots import load_snapshot, moments
 
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rcas_plugin.observer import read_metrics
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.record import read_record
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
+from rcas_plugin.watch.observer import read_metrics
 
 from .conftest import Trained, write_config
 

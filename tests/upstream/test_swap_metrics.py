@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from rcas_plugin.observer import METRICS
+from rcas_plugin.watch.observer import METRICS
 
 from .conftest import TRAIN, Trained, run_main
 

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import torch
 
+from rcas_plugin.checkpoints.folder import write_checkpoint
 from rcas_plugin.methods.base import Batch
-from rcas_plugin.studiogan import wiring
-from rcas_plugin.studiogan.checkpoints import write_checkpoint
+from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.networks import load_gan
 
 from .conftest import TRAIN, Trained, run_main, write_config
@@ -34,11 +34,11 @@ def test_a_term_counts_once(
         assert torch.equal(batch.fake_labels, labels)
         return (weight**3).sum()
 
-    monkeypatch.setattr(wiring.RUN, "method", SimpleNamespace(generator_loss=term, discriminator_loss=term))
+    monkeypatch.setattr(RUN, "method", SimpleNamespace(generator_loss=term, discriminator_loss=term))
     cfgs = upstream("config").Configurations(str(write_config(tmp_path / "config.yaml", **sections)))
     cfgs.define_losses()
     logits = images @ torch.diag(weight)  # one a label, and one for fakes
-    wiring.RUN.seen[:] = [(images, labels)]
+    RUN.seen[:] = [(images, labels)]
     if sections:
         loss = cfgs.LOSS.mh_lambda * cfgs.LOSS.g_loss(DDP=False, adv_output=logits, label=labels)  # worker.py, train_generator
         plain = upstream("utils.losses").crammer_singer_loss(logits, labels, DDP=False)
@@ -50,7 +50,7 @@ def test_a_term_counts_once(
     assert own.abs().max() > 0
     torch.testing.assert_close(total, factor * own + 3 * weight.detach() ** 2, rtol=1e-12, atol=1e-14)
 
-    wiring.RUN.seen[:] = [(images, labels), (images, labels)]
+    RUN.seen[:] = [(images, labels), (images, labels)]
     if sections:
         loss = cfgs.LOSS.d_loss(DDP=False, adv_output=logits, label=labels)
         loss = loss + cfgs.LOSS.d_loss(logits, torch.full((5,), 3), DDP=False)  # the second call adds no term
@@ -69,7 +69,7 @@ SEVEN = """
 import json
 from pathlib import Path
 from torch.optim.optimizer import register_optimizer_step_pre_hook
-from rcas_plugin.studiogan.wiring import RUN
+from rcas_plugin.studiogan.active import RUN
 
 def _look(optimizer, args, kwargs):
     if RUN.worker is None:

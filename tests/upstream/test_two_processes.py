@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from rcas_plugin.studiogan.checkpoints import checkpoint_files, read_checkpoint
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 
 from .conftest import TRAIN, Trained, run_main, write_config
 from .test_backbones import STYLE
@@ -22,7 +22,7 @@ WATCH = """
 import hashlib, json
 from pathlib import Path
 from torch.optim.optimizer import register_optimizer_step_post_hook
-from rcas_plugin.studiogan.wiring import RUN
+from rcas_plugin.studiogan.active import RUN
 
 _before = {}
 

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from rcas_plugin.accelerate import keep_freed_memory
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.seams import replace
+from rcas_plugin.weights.accelerate import keep_freed_memory
 
 _CPU = torch.device("cpu")
 

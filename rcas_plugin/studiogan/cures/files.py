@@ -9,8 +9,8 @@ from typing import Any
 
 import h5py
 
-from rcas_plugin.folders import ClassFolders
-from rcas_plugin.studiogan.checkpoints import write_checkpoint
+from rcas_plugin.checkpoints.folder import write_checkpoint
+from rcas_plugin.data.folders import ClassFolders
 from rcas_plugin.studiogan.cures import cure
 from rcas_plugin.studiogan.hdf5_cache import hdf5_of
 from rcas_plugin.studiogan.seams import replace

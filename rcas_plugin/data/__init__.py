@@ -1,0 +1,1 @@
+"""Images in class folders: listed, read, looked through before anything is written."""

@@ -1,0 +1,266 @@
+"""BN propagation: new classes borrow from the pre-trained ones, by similarity scores and a residual in each layer.
+
+After cGANTransfer (Shahbazi et al., 2021): stage `bn` trains only the scores, the residuals and the pre-trained tables of G,
+stage `ft` then all of G but scores and tables. D's label embedding is propagated likewise; the rest of D trains as usual.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.base import Batch, Context, Method, multiplier_at
+from rcas_plugin.methods.bn_propagation.adapter import (
+    NormLimit,
+    PropagatedNames,
+    norm_in_state,
+    norm_limits,
+    propagate,
+    propagations,
+    refresh_norms,
+)
+from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
+from rcas_plugin.methods.label_start import UPDATES, fit_features
+from rcas_plugin.settings import RcasSettings
+from rcas_plugin.weights.adapters import fold_network, rebuild_adapters
+from rcas_plugin.weights.held import hold_buffers
+from rcas_plugin.weights.label_bound import scale_updates
+
+NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this generator; allowed: fine_tune"
+
+
+class BnPropagation(Method):
+    """Stage `bn`, then stage `ft`; the number of labels may change."""
+
+    changes_labels = True
+    freezes = True
+
+    def __init__(self, context: Context) -> None:
+        super().__init__(context)
+        self.stages = stages_of(context.settings, context.plan, context.total_steps)
+        self._stage = self.stage_at(0)
+        self._plain_parameters: dict[str, int] = {}
+        self._own: dict[str, PropagatedNames] = {}
+
+    @classmethod
+    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+        stages_of(settings, plan, total_steps)
+
+    @classmethod
+    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        if all(table.role != GENERATOR for table in find_label_tables(gan, states, plan)):
+            raise RcasError(NO_TABLE)
+
+    # putting it in -------------------------------------------------------------------------------------------------------
+
+    def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        plan = self.context.plan
+        tables = find_label_tables(gan, states, plan)
+        new = sorted(plan.slots)
+        before = len(plan.names_before)
+        order = [before + new.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)]
+        for network_name, network in gan.networks.items():
+            role = DISCRIMINATOR if network_name == "discriminator" else GENERATOR
+            built, state = network.state_dict(), states[network_name]
+            fitting = {name: value for name, value in state.items() if value.shape == built[name].shape}
+            network.load_state_dict({**built, **fitting})
+            for table in (table for table in tables if table.role == role):
+                rows = table.rescaled(network, state[table.name])
+                propagate(network, table.name, rows, order, table.dim, labels=(table.offset, before),
+                          norm=norm_in_state(network, table.name, state))  # fmt: skip
+        self._start(gan, "keep")
+        self.keep(gan)
+
+    def prepare(self, gan: Gan) -> None:
+        if self.gan is not gan:
+            self.load(gan, {name: network.state_dict() for name, network in gan.networks.items()})
+        settings = self.context.settings.label_start
+        own = propagations(gan.generator)
+        if not own:
+            raise RcasError(NO_TABLE)
+        self._start(gan, settings.how)
+        if settings.how == "match":
+            self._match(gan)
+        for network in gan.networks.values():
+            refresh_norms(network)
+        self._find_own(gan)
+        judged = propagations(gan.discriminator)
+        numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in (*own.values(), *judged.values()))
+        new = len(self.context.plan.slots)
+        self.context.log(
+            f"bn_propagation: scores and residuals for {len(own)} weights in G and {len(judged)} in D, "
+            f"{numbers:,} parameters a new class, {new * numbers:,} for {new}; "
+            f"stage bn {self.stages[0]} steps, stage ft {self.stages[1]} steps"
+        )
+        self._hold_buffers(gan)
+
+    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        super().restore(gan, states)
+        rebuild_adapters(gan, states)
+        self._find_own(gan)
+        self._hold_buffers(gan)
+
+    def record(self) -> dict[str, Any]:
+        return {"plain_parameters": self._plain_parameters}
+
+    def _find_own(self, gan: Gan) -> None:
+        self._own = {role: PropagatedNames.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
+
+    @torch.no_grad()
+    def _start(self, gan: Gan, how: str) -> None:
+        """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, other labels)."""
+        new = sorted(self.context.plan.slots)
+        for network in gan.networks.values():
+            for propagation in propagations(network).values():
+                scores = propagation.scores
+                for row, label in enumerate(new):
+                    if how == "mean" or label >= propagation.rows or self.context.settings.classes is not None:
+                        scores[row] = 1 / propagation.rows
+                    else:
+                        scores[row] = 0
+                        scores[row, label] = 1
+
+    def _match(self, gan: Gan) -> None:
+        """Fit each new label's scores and residuals in G to the features that its real images have in D."""
+        plan, settings, images = self.context.plan, self.context.settings, self.context.real_images
+        if images is None:
+            self.context.log("bn_propagation: no real images are at hand to match; scores start from one class or all alike")
+            return
+        own = list(propagations(gan.generator).values())
+        parameters = [parameter for one in own for parameter in (one.scores, one.residual)]
+        for row, label in enumerate(sorted(plan.slots)):
+
+            def only_this_row(row: int = row) -> None:
+                for parameter in parameters:
+                    assert parameter.grad is not None
+                    kept = parameter.grad[row].clone()
+                    parameter.grad.zero_()[row] = kept
+
+            limits = norm_limits(gan.generator, label)
+
+            def within_the_norms(row: int = row, limits: Sequence[NormLimit] = limits) -> None:
+                for limit in limits:
+                    limit.keep(row)
+
+            updates = settings.label_start.iterations or (FEW_UPDATES if has_few(plan, label) else UPDATES)
+            losses = fit_features(
+                gan, label, images(label, settings.label_start.images), parameters, only_this_row, within_the_norms,
+                iterations=updates, batch_size=settings.label_start.batch_size,
+                lr=settings.label_start.lr, seed=self.context.seed, accelerated=settings.accelerate,
+            )  # fmt: skip
+            self.context.log(
+                f"bn_propagation: matched D's features of {plan.names[label]} by the scores and residuals of label {label}: "
+                f"loss {losses[0]:.3g} to {losses[-1]:.3g} in {len(losses)} updates"
+            )
+        if gan.ema is not None:  # the average of the pre-trained weights stays what it is
+            averaged = propagations(gan.ema)
+            with torch.no_grad():
+                for name, one in propagations(gan.generator).items():
+                    averaged[name].scores.copy_(one.scores)
+                    averaged[name].residual.copy_(one.residual)
+
+    def _hold_buffers(self, gan: Gan) -> None:
+        """In stage bn nothing but scores, residuals and tables changes: no forward pass changes a buffer, of G or its average."""
+        for network in (gan.generator, gan.ema):
+            if network is not None:
+                hold_buffers(network, lambda: self._stage == "bn")
+
+    # training ------------------------------------------------------------------------------------------------------------
+
+    def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
+        self._stage = self.stage_at(step())
+        for role, optimizer in optimizers.items():  # a plain network's optimiser has no scores and no residuals
+            own = 2 * len(propagations(gan.networks[role]))
+            self._plain_parameters[role] = sum(len(group["params"]) for group in optimizer.param_groups) - own
+        super().optimizers_built(gan, optimizers, step)
+
+    def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
+        settings = self.context.settings.label_lr
+        for role, optimizer in optimizers.items():
+            factor: float = getattr(settings, role)
+            if factor != 1:
+                own = propagations(gan.networks[role]).values()
+                views = [parameter.detach() for one in own for parameter in (one.scores, one.residual)]
+                scale_updates(optimizer, views, multiplier_at(factor, settings.steps, step))
+
+    def stage_at(self, step: int) -> str:
+        """The stage that a step of training, from 0, belongs to: `bn` or `ft`; never one of no steps.
+
+        Upstream makes one step more than `OPTIMIZATION.total_steps`, which belongs to the last stage.
+        """
+        bn, ft = self.stages
+        return "bn" if step < bn or not ft else "ft"
+
+    def trainable(self, role: str, name: str) -> bool:
+        own = self._own[role]
+        if self._stage == "ft":
+            return name not in own.scores and name not in own.tables
+        return role == DISCRIMINATOR or name in own
+
+    def averaged(self, name: str) -> bool:
+        """In stage bn the average of what G does not train stays the pre-trained one."""
+        return self._stage == "ft" or name in self._own[GENERATOR]
+
+    def generator_loss(self, batch: Batch) -> Tensor | None:
+        """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's.
+
+        In stage bn the remaining labels move by their tables alone, and stay good without a term (docs/results/README.md).
+        """
+        assert self.gan is not None
+        retained = super().generator_loss(batch) if self._stage == "ft" else None
+        settings, own = self.context.settings.propagation, list(propagations(self.gan.generator).values())
+        if not settings.l1 and not settings.l2:
+            return retained
+        scores = torch.cat([one.scores.flatten() for one in own])
+        residuals = torch.cat([one.residual.flatten() for one in own])
+        penalty = settings.l1 * scores.abs().mean() + settings.l2 * residuals.square().mean()
+        return penalty if retained is None else penalty + retained
+
+    def after_step(self, step: int) -> None:
+        stage = self.stage_at(step + 1)
+        if stage != self._stage and self.gan is not None:
+            self._stage = stage
+            self.choose_trained(self.gan)
+            self.context.log(f"bn_propagation: stage ft begins after {step + 1} steps")
+
+    def fold(self, gan: Gan) -> None:
+        for network in gan.networks.values():
+            fold_network(network)
+
+
+#: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few
+#: undoes what the scores have learned (docs/results/README.md).
+FEW = 100
+#: So few images are matched for longer, as hardly anything follows that would still bring the new class nearer.
+FEW_UPDATES = 150
+
+
+def has_few(plan: LabelPlan, label: int) -> bool:
+    """Whether a label is known to have under `FEW` images."""
+    return plan.counts.get(label, FEW) < FEW
+
+
+def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
+    """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
+
+    Raises:
+        RcasError: they do not make up the run.
+    """
+    bn, ft = settings.stages.bn, settings.stages.ft
+    few = any(has_few(plan, label) for label in plan.slots)
+    if bn is None:
+        bn = total_steps - ft if ft is not None else total_steps if few else total_steps // 10
+    if ft is None:
+        ft = total_steps - bn
+    if bn < 0 or ft < 0 or bn + ft != total_steps:
+        raise RcasError(
+            f"RCAS.stages: bn {bn} and ft {ft} do not make up OPTIMIZATION.total_steps {total_steps}; "
+            "give two that do, or only one of them"
+        )
+    return bn, ft

@@ -1,0 +1,231 @@
+"""Where the slot's own columns and embedding rows start from, before fine-tuning.
+
+The columns that only the slot's label reaches are few, so they can be fitted to the new class before anything else moves: every
+other label stays exactly as it was, and the old class is gone from the slot as the new one comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from rcas_plugin.gan import GENERATOR, Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
+from rcas_plugin.weights.accelerate import autocast
+from rcas_plugin.weights.label_bound import LabelBound, find_label_bound
+from rcas_plugin.weights.synapses import find_synapses
+
+
+@torch.no_grad()
+def start_at_mean(gan: Gan, num_classes: int, slots: Sequence[int], remaining: Sequence[int]) -> None:
+    """Set the slots' own rows and columns, in G and D, to the mean of the remaining labels'."""
+    for bound in find_label_bound(gan, num_classes):
+        mean = torch.stack([bound.of(label) for label in remaining]).mean(0)
+        for copy in _copies(gan, bound):
+            copy.hold_norm(slots)
+            for slot in slots:
+                copy.of(slot).copy_(mean)
+
+
+#: Updates of the slot's columns where nothing else is asked for.
+UPDATES = 60
+
+
+def match_features(
+    gan: Gan,
+    num_classes: int,
+    slot: int,
+    real: Tensor,
+    *,
+    iterations: int = UPDATES,
+    batch_size: int = 32,
+    lr: float = 0.05,
+    seed: int = 0,
+    accelerated: bool = False,
+    progress: bool = True,
+) -> list[float]:
+    """Fit the slot's own columns in G to the features that the new class's images have in D, layer by layer.
+
+    For each convolution of D, and for its last features, the loss is the squared error of the mean map over images and of the
+    standard deviation of the maps' spatial means, each relative to the real images' own. D and the rest of G are frozen, in
+    evaluation mode. Under spectral norm in G the columns stay within the norm (`SpectralNorm.limit`).
+
+    Args:
+        gan: edited in place, G's moving average as well.
+        num_classes: K.
+        slot: the label.
+        real: images of the new class (n, channels, height, width) in [-1, 1].
+        iterations: updates of the slot's columns, each about half the work of a training step.
+        batch_size: generated images an update.
+        lr: of Adam.
+        seed: of the latents.
+        accelerated: bfloat16 where the processor has it.
+        progress: show a progress bar once it takes over two seconds.
+
+    Returns:
+        The loss before each update; empty where no label has a column of its own in G.
+    """
+    bound = [one for one in find_label_bound(gan, num_classes) if one.role == GENERATOR]
+    if not bound:
+        return []
+
+    for one in bound:
+        for copy in _copies(gan, one):
+            copy.hold_norm([slot])
+
+    limits = [one.limit(slot) for one in bound]
+
+    def only_the_slot() -> None:
+        for one in bound:
+            _keep_only(one, slot)
+
+    def within_the_norm() -> None:
+        for one, nearest in zip(bound, limits, strict=True):
+            one.of(slot).copy_(nearest(one.of(slot)))
+
+    losses = fit_features(
+        gan, slot, real, [one.weight for one in bound], only_the_slot, within_the_norm,
+        iterations=iterations, batch_size=batch_size, lr=lr, seed=seed, accelerated=accelerated, progress=progress,
+    )  # fmt: skip
+    with torch.no_grad():
+        for one in bound:
+            for copy in _copies(gan, one):
+                copy.of(slot).copy_(one.of(slot))
+    return losses
+
+
+def fit_features(
+    gan: Gan,
+    label: int,
+    real: Tensor,
+    parameters: Sequence[nn.Parameter],
+    after_backward: Callable[[], None],
+    after_update: Callable[[], None],
+    *,
+    iterations: int,
+    batch_size: int,
+    lr: float,
+    seed: int = 0,
+    accelerated: bool = False,
+    progress: bool = True,
+) -> list[float]:
+    """What `match_features` does, for any parameters of G: fit them until the label's images have the real ones' features in D.
+
+    Args:
+        parameters: of G; fitted in place, and left without a gradient.
+        after_backward: called between the gradients and the update, to drop those that are not wanted.
+        after_update: called without gradients after each update, to keep the parameters within limits.
+
+    Returns:
+        The loss before each update.
+    """
+    device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
+    losses = []
+    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
+        with torch.no_grad(), autocast(device, accelerated):
+            wanted = _moments(features, gan, real.to(device), label, batch_size)
+        for parameter in parameters:
+            parameter.requires_grad_(True)
+        optimizer = torch.optim.Adam(parameters, lr)
+        bar = tqdm(range(iterations), desc="matching the new class", unit="update", delay=2,
+                   disable=None if progress else True)  # fmt: skip
+        for _ in bar:
+            z = gan.latents(batch_size, source).to(device)
+            labels = torch.full((batch_size,), label, device=device)
+            with autocast(device, accelerated), torch.enable_grad():
+                maps = _look(features, gan, generate(gan.generator, z, labels), labels)
+                loss = _distance(_summary(maps), wanted)
+            optimizer.zero_grad()
+            loss.backward()
+            after_backward()
+            optimizer.step()
+            with torch.no_grad():
+                after_update()
+            losses.append(float(loss.detach()))
+    for parameter in parameters:
+        parameter.grad = None
+    return losses
+
+
+def _keep_only(bound: LabelBound, slot: int) -> None:
+    """Drop the gradient of other labels: under spectral norm every column has one, through the norm."""
+    gradient = bound.weight.grad
+    assert gradient is not None
+    kept = bound.of(slot, gradient).clone()
+    bound.of(slot, gradient.zero_()).copy_(kept)
+
+
+def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
+    if bound.role == GENERATOR and gan.ema is not None:
+        return [bound, bound.in_model(gan.ema)]
+    return [bound]
+
+
+# features -------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
+    """The outputs of D's convolutions, in the order of their calls; cleared by whoever reads them."""
+    found: list[Tensor] = []
+    convolutions = [synapse.module for synapse in find_synapses(discriminator, frozenset({"conv"})).values()]
+
+    def record(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+        found.append(output)
+        return output.clone()  # an activation that follows in place must not change what was recorded
+
+    handles = [module.register_forward_hook(record) for module in convolutions]
+    try:
+        yield found
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
+    """D's features of the images, (n, channels, …) of each layer, however many passes they take."""
+    passes = []
+    sizes = part_sizes(gan.discriminator, len(images))
+    for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
+        features.clear()
+        outputs = discriminate(gan.discriminator, part, own_labels)
+        if outputs.get("h") is not None:  # D's last features, of all blocks together
+            features.append(outputs["h"][..., None])
+        passes.append([layer[: len(part)] for layer in features])
+    return [torch.cat(layers) for layers in zip(*passes, strict=True)] if len(passes) > 1 else passes[0]
+
+
+def _summary(features: Sequence[Tensor]) -> list[Tensor]:
+    """Of each layer: the mean over images of the map, and the standard deviation over images of its spatial mean."""
+    summary = []
+    for layer in features:
+        values = layer.float()
+        summary += [values.mean(0), values.flatten(2).mean(2).std(0)]
+    return summary
+
+
+def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_size: int) -> list[Tensor]:
+    """The summary of all real images; only sums of maps are kept from part to part."""
+    sums: list[Tensor] = []
+    spatial: list[list[Tensor]] = []
+    for part in images.split(batch_size):
+        labels = torch.full((len(part),), slot, device=part.device)
+        maps = [values.float() for values in _look(features, gan, part, labels)]
+        totals = [values.sum(0) for values in maps]
+        sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
+        spatial.append([values.flatten(2).mean(2) for values in maps])
+    wanted = []
+    for total, *means in zip(sums, *spatial, strict=True):
+        of_all = torch.cat(means)
+        spread = of_all.std(0) if len(of_all) > 1 else torch.full_like(of_all[0], torch.nan)  # one image has none
+        wanted += [total / len(images), spread]
+    return wanted
+
+
+def _distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    pairs = [(a, b) for a, b in zip(found, wanted, strict=True) if not b.isnan().any()]
+    return torch.stack([(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in pairs]).sum()

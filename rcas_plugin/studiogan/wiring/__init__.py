@@ -1,0 +1,36 @@
+"""The wrappers that stand in the seams: a few lines each, between upstream's calls and the run's method."""
+
+from __future__ import annotations
+
+from rcas_plugin.checkpoints.leftovers import clear_leftovers
+from rcas_plugin.report.page import REPORT, write_report
+from rcas_plugin.studiogan.active import RUN
+from rcas_plugin.studiogan.backbones import wire_backbones
+from rcas_plugin.studiogan.seams import replace
+from rcas_plugin.studiogan.wiring import config, data, networks, steps
+from rcas_plugin.studiogan.worker import make_worker
+
+
+def wire() -> None:
+    """Put every wrapper into its seam; safe to call again."""
+    replace("loader.WORKER", "worker", lambda upstream: make_worker(upstream, RUN))
+    for path, key, wrapper in (*config.WRAPPERS, *steps.WRAPPERS, *data.WRAPPERS, *networks.WRAPPERS):
+        replace(path, key, wrapper)
+    wire_backbones(RUN)
+    networks.register_stylegan_layers()
+
+
+def start(local_rank: int) -> None:
+    """Before upstream does anything: one process removes what a killed run has left half-written."""
+    options = RUN.cfgs.RUN
+    if local_rank == 0 and options.current_node == 0:
+        goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
+        clear_leftovers(options.save_dir, options.data_dir, options.ckpt_dir if goes_on else None,
+                        spare=None if goes_on else options.ckpt_dir)  # fmt: skip
+
+
+def report() -> None:
+    """At the end of a swap: the page that `rcas report` makes, in the run's folder."""
+    if RUN.observer is not None and RUN.observer.judge is not None and RUN.worker is not None and RUN.worker.done is not None:
+        page = write_report([RUN.observer.folder], RUN.observer.folder / REPORT)
+        print(f"rcas: the report is {page}", flush=True)

@@ -1,0 +1,234 @@
+"""The wrappers around upstream's networks: how they get their weights, and what several processes make of them."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch.distributed as dist
+
+from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, read_states
+from rcas_plugin.gan import Gan, register_minibatch_layer
+from rcas_plugin.methods.base import Context
+from rcas_plugin.record import write_record
+from rcas_plugin.registry import phases
+from rcas_plugin.studiogan.active import RUN
+from rcas_plugin.studiogan.backbones import (
+    domain_folder,
+    fingerprint,
+)
+from rcas_plugin.studiogan.data import targets_and_names
+from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.studiogan.run import SwapRun
+from rcas_plugin.studiogan.stop import stop_with_a_sentence
+from rcas_plugin.watch.observer import Observer
+from rcas_plugin.weights.accelerate import accelerate
+from rcas_plugin.weights.adapters import rebuild_adapters
+from rcas_plugin.weights.synapses import register_module_type
+
+
+def _load_networks(original: Any) -> Any:
+    @functools.wraps(original)
+    @stop_with_a_sentence
+    def load_generator_discriminator(*args: Any, **kwargs: Any) -> Any:
+        networks = original(*args, **kwargs)
+        swap = RUN.swap
+        if swap is None:
+            return networks
+        cfgs, logger = RUN.cfgs, kwargs.get("logger")
+        gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
+        if swap.mode == "evaluate":
+            rebuild_adapters(gan, read_states(swap.source, best=cfgs.RUN.load_best))
+            return networks
+        RUN.gan = gan
+        context = Context(
+            settings=swap.settings,
+            plan=swap.plan,
+            seed=cfgs.RUN.seed,
+            total_steps=cfgs.OPTIMIZATION.total_steps,
+            directory=_folder(cfgs, swap, logger),
+            log=logger.info if logger is not None else lambda line: None,
+            real_images=RUN.data.images_of if RUN.data is not None else None,
+        )
+        RUN.method = phases[swap.settings.method](context)
+        if not swap.starts:
+            RUN.method.restore(gan, read_states(swap.source, best=cfgs.RUN.load_best))
+            RUN.step = _step_of(swap.source, cfgs.RUN.load_best)
+            if logger is not None:
+                RUN.observer = _observer(Path(swap.source), swap, None, logger)
+            _accelerate(gan, swap)
+            return networks
+        RUN.method.load(gan, read_states(swap.source, best=cfgs.RUN.load_best, folded=True))
+        if context.directory is not None:
+            RUN.observer = _observer(context.directory, swap, gan, logger)
+            RUN.observer.before(gan)
+        RUN.method.prepare(gan)
+        if RUN.observer is not None:
+            RUN.observer.prepared(gan)
+            shutil.copyfile(_log_file(cfgs), _log_file(cfgs).with_suffix(".kept"))  # upstream removes the log before it loads
+        _accelerate(gan, swap)
+        return networks
+
+    return load_generator_discriminator
+
+
+def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) -> Observer:
+    """Of the process that writes files; `pretrained` is None where a run goes on."""
+    targets, names = targets_and_names(RUN.base)
+    if RUN.base.hdf5_path is not None and len(swap.classes.names) > max(targets):  # HDF5 files hold indices, folders names
+        names = swap.classes.names
+    assert RUN.data is not None
+    return Observer.of(
+        folder, swap.plan, swap.settings, base=RUN.base, targets=targets, classes=names, swapped=RUN.data,
+        fingerprint=fingerprint(RUN), cache=domain_folder(RUN), pretrained=pretrained, origin=swap.origin, log=logger.info,
+    )  # fmt: skip
+
+
+def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:
+    """Where the run keeps its files: one process writes them at the start, every process reads them when the run goes on."""
+    if not swap.starts:
+        return Path(swap.source)
+    return _own_folder(cfgs) if logger is not None else None
+
+
+def _step_of(folder: str, best: bool) -> int:
+    return int(read_checkpoint(checkpoint_files(folder, best=best)["D"])["step"])
+
+
+def _parallel(original: Any) -> Any:
+    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+
+    What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
+    """
+
+    @functools.wraps(original)
+    def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
+        model: Any = importlib.import_module("models.model")
+        ddp = model.DDP
+        networks = [] if RUN.gan is None else list(RUN.gan.networks.values())
+        frozen = any(not parameter.requires_grad for network in networks for parameter in network.parameters())
+        if frozen or RUN.cfgs.RUN.freezeD > 0 or (RUN.method is not None and RUN.method.freezes):
+            model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
+        for network in networks:
+            network.requires_grad_(True)
+            if dist.is_initialized():
+                for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
+                    dist.broadcast(buffer, 0)
+        try:
+            made = original(*args, **kwargs)
+        finally:
+            model.DDP = ddp
+        if RUN.method is not None and RUN.gan is not None:
+            RUN.method.choose_trained(RUN.gan)
+        return made
+
+    return prepare_parallel_training
+
+
+def _accelerate(gan: Gan, swap: SwapRun) -> None:
+    if swap.settings.accelerate:
+        accelerate(gan.generator, gan.discriminator)
+
+
+def _own_folder(cfgs: Any) -> Path:
+    return Path(cfgs.RUN.save_dir) / "checkpoints" / str(cfgs.rcas_run_name)
+
+
+def _log_file(cfgs: Any) -> Path:
+    return Path(cfgs.RUN.save_dir) / "logs" / f"{cfgs.rcas_run_name}.log"
+
+
+def _load_checkpoint(original: Any) -> Any:
+    @functools.wraps(original)
+    def load_StudioGAN_ckpts(**given: Any) -> Any:  # noqa: N802  (upstream's name)
+        if RUN.swap is None or not RUN.swap.starts:
+            return original(**given)
+        # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
+        # moments were gathered for the old class
+        options, logger, run_name = given["RUN"], given["logger"], given["run_name"]
+        options.ckpt_dir = str(_own_folder(RUN.cfgs))
+        if given["global_rank"] == 0:
+            write_record(options.ckpt_dir, RUN.record())
+        if logger is not None:
+            for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
+                handler.close()
+                logger.removeHandler(handler)
+            _log_file(RUN.cfgs).with_suffix(".kept").replace(_log_file(RUN.cfgs))
+            logger = importlib.import_module("utils.log").make_logger(options.save_dir, run_name, None)
+            logger.info("Pre-trained checkpoint is %s; this run's own is %s", RUN.swap.source, options.ckpt_dir)
+        augment = RUN.cfgs.AUG
+        initial = augment.ada_initial_augment_p
+        aa_p = augment.apa_initial_augment_p if initial == "N/A" else initial
+        if given["apply_g_ema"]:
+            given["ema"].source, given["ema"].target = given["Gen"], given["Gen_ema"]
+        return run_name, 0, 0, RUN.cfgs.OPTIMIZATION.batch_size, aa_p, 0, None, None, None, logger
+
+    return load_StudioGAN_ckpts
+
+
+def _run_name(original: Any) -> Any:
+    @functools.wraps(original)
+    def make_run_name(format: str, data_name: str, framework: str, phase: str) -> str:
+        if RUN.swap is not None and RUN.swap.starts:
+            phase = RUN.swap.settings.method
+        name: str = original(format, data_name=data_name, framework=framework, phase=phase)
+        if RUN.cfgs is not None:
+            RUN.cfgs.rcas_run_name = name
+        return name
+
+    return make_run_name
+
+
+class _PlainNames:
+    """A network whose adapted weights go by the names of the plain ones, for whoever reads names."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def named_parameters(self) -> Iterator[tuple[str, Any]]:
+        for name, parameter in self._network.named_parameters():
+            path, adapted, rest = name.partition(".parametrizations.")
+            if not adapted:
+                yield name, parameter
+            elif rest.endswith(".original"):
+                yield f"{path}.{rest.removesuffix('.original')}", parameter
+
+
+def _calculate_all_sn(original: Any) -> Any:
+    @functools.wraps(original)
+    def calculate_all_sn(model: Any, prefix: str) -> Any:
+        return original(_PlainNames(model), prefix)
+
+    return calculate_all_sn
+
+
+def register_stylegan_layers() -> None:
+    """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
+    for name in ("models.stylegan2", "models.stylegan3"):
+        module: Any = importlib.import_module(name)
+        for layer, kind in (
+            ("FullyConnectedLayer", "linear"),
+            ("Conv2dLayer", "conv"),
+            ("SynthesisLayer", "conv"),
+            ("ToRGBLayer", "conv"),
+        ):
+            if hasattr(module, layer):
+                register_module_type(getattr(module, layer), kind)
+        if hasattr(module, "MinibatchStdLayer"):
+            register_minibatch_layer(module.MinibatchStdLayer, "group_size")
+
+
+WRAPPERS = (
+    ("models.model.load_generator_discriminator", "method", _load_networks),
+    ("models.model.prepare_parallel_training", "frozen", _parallel),
+    ("utils.ckpt.load_StudioGAN_ckpts", "start", _load_checkpoint),
+    ("utils.log.make_run_name", "name", _run_name),
+    ("utils.misc.calculate_all_sn", "adapters", _calculate_all_sn),
+)

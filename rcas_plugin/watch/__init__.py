@@ -1,0 +1,1 @@
+"""What is written down while a swap goes on: pictures, metrics, edits, the machine."""

@@ -1,0 +1,241 @@
+"""What is looked at while a swap goes on: pictures of the same latents, the judge's metrics, what was edited.
+
+Everything goes to the run's own folder, each file whole, at each save step; `rcas_plugin.report` makes a page of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.files import atomic_path, write_json
+from rcas_plugin.gan import Gan, sample_images
+from rcas_plugin.labels import LabelPlan, SwapDataset
+from rcas_plugin.metrics.judge import Judge, real_data
+from rcas_plugin.metrics.schema import Metrics, as_json
+from rcas_plugin.metrics.swap import in_words
+from rcas_plugin.record import read_checked
+from rcas_plugin.settings import RcasSettings
+from rcas_plugin.watch.edits import Parameters, edits, parameters_of
+from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.watch.snapshots import images_of, pixels_of, save_snapshot
+
+METRICS, EDITS, NEIGHBOURS = "swap_metrics.json", "edits.json", "neighbours.npz"
+#: New-class images that are shown with their nearest real ones.
+SHOWN = 8
+
+
+class Observer:
+    """Watches one run; made by the process that writes files, before the networks are edited or as a run goes on.
+
+    Args:
+        folder: of the run.
+        plan: which class stands behind which label.
+        settings: the `RCAS` section.
+        judge: None where the section wants no metrics.
+        about: what is to be said of an old class without real images.
+        log: says a line to the user.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: LabelPlan,
+        settings: RcasSettings,
+        judge: Judge | None,
+        *,
+        about: str = "",
+        log: Callable[[str], None] = print,
+    ) -> None:
+        self.folder, self.plan, self.settings, self.judge, self.about, self.log = folder, plan, settings, judge, about, log
+        self._board = _board(folder / "tensorboard") if settings.tensorboard else None
+        self._parameters: Parameters | None = None
+        self._content = self._earlier_metrics()
+        self._looking = 0.0
+        steps = self._content.get("steps", {})
+        self._earlier = max((moment["elapsed_s"] for moment in steps.values()), default=0.0)  # of a run that goes on
+        self._started = time.monotonic()
+
+    def _earlier_metrics(self) -> dict[str, Any]:
+        """Of a run that goes on; a file that nobody can read keeps it from nothing."""
+        try:
+            return read_metrics(self.folder)
+        except RcasError as error:
+            self.log(f"{error}; the metrics begin anew")
+            return {}
+
+    @classmethod
+    def of(
+        cls,
+        folder: Path,
+        plan: LabelPlan,
+        settings: RcasSettings,
+        *,
+        base: Dataset[Any],
+        targets: Sequence[int],
+        classes: Sequence[str],
+        swapped: SwapDataset,
+        fingerprint: str,
+        cache: Path,
+        pretrained: Gan | None = None,
+        origin: str = "",
+        log: Callable[[str], None] = print,
+    ) -> Observer:
+        """With its judge, where `RCAS.swap_metrics` wants one.
+
+        Args:
+            folder: of the run.
+            plan: which class stands behind which label.
+            settings: the `RCAS` section.
+            base: the whole data set; yields (image, …).
+            targets: the class index of every item.
+            classes: names, by index.
+            swapped: the data as the swap sees them.
+            fingerprint: of the data set's content.
+            cache: where judges are kept.
+            pretrained: the GAN that the swap starts from; None where it is not at hand any more.
+            origin: where that came from.
+            log: says a line to the user.
+        """
+        if not settings.swap_metrics:
+            return cls(folder, plan, settings, None, log=log)
+
+        def stand_ins(label: int, count: int) -> Tensor:
+            assert pretrained is not None
+            return sample_images(pretrained.evaluated, torch.full((count,), label), pretrained.latents, seed=label + 1)
+
+        # with RCAS.classes the labels of the loaded GAN are not those of the pre-trained one any more
+        at_hand = stand_ins if pretrained is not None and settings.classes is None else None
+        data = real_data(base, targets, classes, plan, swapped, at_hand, origin)
+        judge = Judge.of(cache, fingerprint, data, plan, settings.swap_metrics, real_images=swapped.images_of, log=log)
+        about = ""
+        if data.gone:
+            known = set(data.gone) <= set(judge.domain.classes)
+            how = "images of the pre-trained GAN stand for them" if known else "not judged"
+            about = f"no real images of {', '.join(data.gone)}: {how}"
+        return cls(folder, plan, settings, judge, about=about, log=log)
+
+    def before(self, gan: Gan) -> None:
+        """The pre-trained GAN, loaded and not yet edited."""
+        self._parameters = parameters_of(gan)
+        self._look("before", gan)
+
+    def prepared(self, gan: Gan) -> None:
+        """Right after the method's `prepare`."""
+        if self._parameters is not None:
+            write_json(self.folder / EDITS, edits(self._parameters, gan))
+            self._parameters = None
+        self._look(0, gan)
+
+    def saved(self, step: int, gan: Gan, *, judged: bool = True) -> dict[str, Any] | None:
+        """A checkpoint was saved after `step` steps; the metrics of this moment, where there is a judge and one is wanted."""
+        return self._look(step, gan, judged)
+
+    def _look(self, moment: int | str, gan: Gan, judged: bool = True) -> dict[str, Any] | None:
+        started = time.monotonic()
+        elapsed = self._earlier + started - self._started - self._looking
+        name = moment if isinstance(moment, str) else f"step={moment}" if moment else "reinit"
+        save_snapshot(self.folder, name, gan, self.plan.live, self.settings.snapshot_images)
+        found = None
+        if self.judge is not None and judged:
+            found = self._measure(self.judge, moment, gan, elapsed, started)
+        self._looking += time.monotonic() - started
+        return found
+
+    def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
+        found = judge.measure(gan)
+        if moment != "before":
+            found["neighbours"] = self._keep_neighbours(judge, gan)
+        found = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **found}
+        if not self._content:
+            self._content = {**self._about(judge), "steps": {}}
+        if isinstance(moment, str):
+            self._content[moment] = found
+        else:
+            # what a run did after the checkpoint from which it goes on is not part of it
+            kept = {key: value for key, value in self._content["steps"].items() if int(key) < moment}
+            self._content["steps"] = {**kept, str(moment): found}
+        write_json(self.folder / METRICS, self._content)
+        if self._board is not None and not isinstance(moment, str):
+            for figure, value in scalars(found).items():
+                self._board.add_scalar(f"swap/{figure}", value, moment)
+            self._board.flush()
+        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(found)}")
+        return found
+
+    def _about(self, judge: Judge) -> dict[str, Any]:
+        found, plan = judge.domain, self.plan
+        return {
+            **describe_run(),
+            "judge": {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out,
+                      "accuracy_by_class": dict(found.by_class), "about": self.about},
+            "images_a_label": judge.images,
+            "labels": list(plan.names),
+            "slots": {str(label): {"new": plan.names[label], "old": plan.replaced.get(label)} for label in sorted(plan.slots)},
+        }  # fmt: skip
+
+    def _keep_neighbours(self, judge: Judge, gan: Gan) -> dict[str, Any]:
+        arrays: dict[str, Any] = {}
+        authentic: dict[str, Any] = {}
+        for label in sorted(self.plan.slots):
+            fakes, reals, found = judge.neighbours(gan, label, SHOWN)
+            arrays[f"{label}.generated"], arrays[f"{label}.real"] = pixels_of(fakes), pixels_of(reals)
+            arrays[f"{label}.distance"] = found.distances[:SHOWN].numpy()
+            authentic[str(label)] = found.authentic
+        with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
+        return {"authentic": authentic}
+
+
+def _board(folder: Path) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise RcasError("RCAS.tensorboard: the package is missing; pip install tensorboard, or leave the key out") from None
+    return SummaryWriter(str(folder))
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """What a run's `swap_metrics.json` says; empty where there is none.
+
+    Raises:
+        RcasError: the file is damaged, or none of the plugin's.
+    """
+    content = read_checked(folder / METRICS, Metrics, "delete it, or take another run")
+    return {} if content is None else as_json(content)
+
+
+def scalars(found: dict[str, Any]) -> dict[str, float]:
+    """The means of one moment by name (`new/recognised`, …), for whoever draws curves."""
+    return {
+        f"{part}/{figure}": value
+        for part in ("new", "old", "remaining")
+        for figure, value in found[part].items()
+        if value is not None
+    }
+
+
+def newest(found: dict[str, Any]) -> dict[str, str]:
+    """The few figures that stand beside a progress bar."""
+    shown = {"new": found["new"].get("recognised"), "old": found["old"].get("left"), "rest": found["remaining"].get("recognised")}
+    return {name: f"{value:.0%}" for name, value in shown.items() if value is not None}
+
+
+def load_neighbours(folder: Path) -> dict[int, tuple[Tensor, Tensor, list[float]]]:
+    """Slot -> generated images, the nearest real image of each (n, channels, h, w), in [-1, 1], and their distances."""
+    if not (folder / NEIGHBOURS).is_file():
+        return {}
+    with np.load(folder / NEIGHBOURS, allow_pickle=False) as content:
+        found = {}
+        for label in sorted({int(name.partition(".")[0]) for name in content.files}):
+            generated, real = (images_of(content[f"{label}.{which}"]) for which in ("generated", "real"))
+            found[label] = (generated, real, content[f"{label}.distance"].tolist())
+        return found
