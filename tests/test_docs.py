@@ -126,7 +126,8 @@ def test_the_yaml_examples_are_valid_sections() -> None:
 def shell_lines() -> list[list[str]]:
     """The commands in the sh blocks of every page, comments left out."""
     blocks = [block for page in PAGES for block in fences(page, "sh")]
-    return [words for block in blocks for line in block.splitlines() if (words := shlex.split(line, comments=True))]
+    lines = [line for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
 
 
 def test_the_commands_are_accepted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -147,11 +148,10 @@ def test_the_scripts_are_there() -> None:
 
 
 def test_the_step_by_step_command_is_the_one_that_is_run() -> None:
-    """tests/upstream/test_data.py runs the README's."""
-    (command,) = {" ".join(words) for words in shell_lines() if "swap.yaml" in words and words[:2] == ["python", "src/main.py"]
-                  and "-DDP" not in words}  # fmt: skip
-    assert command in README.read_text(encoding="utf-8")
-    assert command in (ROOT / "docs" / "guide" / "first-swap.md").read_text(encoding="utf-8")
+    """tests/upstream/test_data.py runs the README's; the guide's is the same one."""
+    commands = [words for words in shell_lines() if words[:2] == ["python", "src/main.py"] and "swap.yaml" in words]
+    assert len(commands) == 2
+    assert commands[0] == commands[1]
 
 
 def test_the_python_examples_import_what_is_there() -> None:
@@ -185,6 +185,18 @@ def test_the_evidence_has_the_figures_of_the_grid(
     evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     for row in rows:
         assert f"| {DATA[part]}, {row}" in evidence
+
+
+@pytest.mark.parametrize("part", DATA)
+def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Callable[[str], ModuleType]) -> None:
+    cell, table = load_script("bench_swap")._cell, table_of("bench_few.json", part)
+    evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for images in (10, 50, 200):
+        for method in ("fine_tune", "class_swap", "bn_propagation"):
+            figures = table[f"{method}, {images} images"]
+            cells = [cell(figures["distance at the end"], False), cell(figures["remaining at the end"], True),
+                     cell(figures["remaining distance at the end"], False)]  # fmt: skip
+            assert f"| {DATA[part]}, {images}, {method} | {figures['runs']} | {' | '.join(cells)} |" in evidence
 
 
 def test_the_readme_has_the_figures_of_the_evidence(load_script: Callable[[str], ModuleType]) -> None:
