@@ -64,6 +64,10 @@ class Record(FromFile):
             return frozenset()
         return frozenset(name for label, name in enumerate(self.labels) if label not in {*self.remaining, *self.slots})
 
+    def is_of(self, method: str) -> bool:
+        """Whether a swap by this method recorded it."""
+        return self.swap is not None and self.swap.get("method") == method
+
     @property
     def former(self) -> frozenset[str]:
         """Classes that the swap has replaced."""

@@ -24,8 +24,9 @@ from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, LabelPlan, repeat_factors, resolve_labels
@@ -35,6 +36,7 @@ from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import area_under, end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
 from rcas_plugin.registry import phases
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
@@ -255,25 +257,29 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     method = phases[settings.method](
         Context(settings, plan, seed, steps, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
     )
-    before, stale = swap.measure(gan.generator, images=250), None
-    started = time.monotonic()
+    before = swap.measure(gan.generator, images=250)
+    looked: list[tuple[dict[str, Any], float]] = []
     if isinstance(method, ClassSwap):
-        method.edit(gan)
-        prepared = time.monotonic() - started
-        stale = swap.measure(gan.generator, images=250)
-        started = time.monotonic()
-        method.recalibrate(gan)
-        prepared += time.monotonic() - started
-    else:
-        method.prepare(gan)
-        prepared = time.monotonic() - started
+        recalibrate = method.recalibrate
+
+        def look_first(gan: Gan) -> None:
+            """The state with stale batch-norm statistics is measured, and the time of that is none of the preparation's."""
+            began = time.monotonic()
+            looked.append((swap.measure(gan.generator, images=250), time.monotonic() - began))
+            recalibrate(gan)
+
+        method.recalibrate = look_first  # type: ignore[method-assign]
+    started = time.monotonic()
+    lifecycle = Lifecycle.begin(method, gan, Checkpoint.of(gan))
+    prepared = time.monotonic() - started - sum(seconds for _, seconds in looked)
+    stale = looked[0][0] if looked else None
     curve = {0: swap.measure(gan.generator, images=250)}
     epoch = (images, labels)
     if few:
         shown = balanced(labels, plan)
         epoch = (images[shown], labels[shown])
     loop = Loop(gan, *epoch, torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
-                method=method, accelerated=settings.accelerate)  # fmt: skip
+                lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     stepping = 0.0
     for step in range(steps):
         started = time.monotonic()

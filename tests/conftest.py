@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import hypothesis
 import numpy as np
@@ -18,10 +19,14 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded import loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
+from rcas_plugin.methods.base import Method
 from rcas_plugin.metrics.judge import Judge, RealData
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 
 # the same examples everywhere, and no clock: a busy machine is no failure
@@ -83,6 +88,19 @@ def judge_of(squares: Tensor) -> Callable[..., Judge]:
         return Judge.of(folder, "x", data, plan, images, real_images=swapped.images_of, log=lambda line: None)
 
     return make
+
+
+def begin(method: Method, gan: Gan, states: Mapping[str, Mapping[str, Any]] | None = None) -> Lifecycle:
+    """Start a swap on networks that hold the pre-trained weights, or from state dicts."""
+    return Lifecycle.begin(method, gan, Checkpoint.of(gan) if states is None else Checkpoint.of_states(states))
+
+
+def go_on(method: Method, gan: Gan, states: Mapping[str, Mapping[str, Any]], step: int = 0) -> Lifecycle:
+    """Go on with a swap from the state dicts of its checkpoint, as the embedded loop does."""
+    lifecycle = Lifecycle.go_on(method, gan, Checkpoint.of_states(states, step))
+    for name, network in gan.networks.items():
+        network.load_state_dict(states[name])
+    return lifecycle
 
 
 class Watched:

@@ -111,7 +111,7 @@ def test_a_method_records_under_a_key_of_its_own(tmp_path: Path) -> None:
 
     chosen = parse_settings({"swap": {"b": "d"}})
     plan = resolve_labels(chosen, 3, CLASSES, "abc")
-    run: Any = ActiveRun(swap=SwapRun(chosen, plan, CLASSES, "swap", str(tmp_path), str(tmp_path)), method=Boasting())
+    run: Any = ActiveRun(swap=SwapRun(chosen, plan, CLASSES, "swap", str(tmp_path), str(tmp_path)), lifecycle=Boasting())
     content = run.record()
     assert (content["labels"], content["source"]) == (["a", "d", "c"], str(tmp_path))
     assert content["swap"]["swap"] == {"b": "d"}

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 import pytest
+from torch import nn
 
 import rcas_plugin
 from rcas_plugin import Context, Method, RcasError
+from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.registry import Table, callbacks, losses, objectives, phases
 from rcas_plugin.settings import parse_settings
+
+from .conftest import begin
 
 
 def test_what_the_plugin_registers() -> None:
@@ -37,17 +43,30 @@ def test_an_unknown_name_lists_those_there_are() -> None:
         table["c"]
 
 
-def test_a_method_of_a_third_party_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_of_a_third_party_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch, pair: Any) -> None:
     monkeypatch.setattr(phases, "_entries", dict(phases._entries))
 
     @phases.register("hold_the_generator")
     class Hold(Method):
-        def trainable(self, role: str, name: str) -> bool:
-            return role == "discriminator"
+        def trained(self, gan: Gan) -> Iterable[nn.Parameter]:
+            return gan.discriminator.parameters()
 
     settings = parse_settings({"method": "hold_the_generator", "swap": {0: 1}})
     method = phases[settings.method](Context(settings, LabelPlan(2, {0: 1}, {}, ("b",), ("a",))))
-    assert not method.trainable("generator", "linear0.weight")
+    gan = Gan(*pair, None, gaussian_latents(6))
+    lifecycle = begin(method, gan)
+    lifecycle.choose_trained()
+    assert lifecycle.freezes
+    assert not any(parameter.requires_grad for parameter in gan.generator.parameters())
+    assert all(parameter.requires_grad for parameter in gan.discriminator.parameters())
+
+
+def test_a_method_of_the_old_contract_is_refused() -> None:
+    with pytest.raises(RcasError, match=r"Old.trainable is not called any more; return the parameters that move from trained"):
+
+        class Old(Method):
+            def trainable(self, role: str, name: str) -> bool:
+                return True
 
 
 def test_the_public_names_are_sorted_and_there() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,12 +10,14 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import Gan
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.retain import RetainLoss
-from rcas_plugin.registry import losses
 from rcas_plugin.settings import RcasSettings
-from rcas_plugin.weights.label_bound import find_label_bound, scale_label_steps, warm_down
+from rcas_plugin.weights.adapters import load_plain, rebuild_adapters
+from rcas_plugin.weights.label_bound import find_label_bound
 
 
 @dataclass(frozen=True)
@@ -44,14 +46,18 @@ class Context:
 
 @dataclass(frozen=True)
 class Batch:
-    """What D has just judged.
+    """What one update of G or D is about, as its loss is computed.
 
     Attributes:
         step: the step of training, from 0.
-        fake_images: (n, channels, height, width), in [-1, 1], as D saw them.
+        fake_images: (n, channels, height, width), in [-1, 1], as D saw them: augmented where the config says so.
         fake_labels: (n,).
         real_images: likewise; None in the generator's turn.
         real_labels: likewise.
+        latents: (n, z_dim) that the fakes were made from; None where they are not at hand.
+        raw_fakes: (n, channels, height, width) as G made them, before any augmentation; with G's gradient in its own turn.
+        fake_outputs: D's dictionary for the fakes (`adv_output`, `h`, …).
+        real_outputs: likewise for the real images; None in the generator's turn.
     """
 
     step: int
@@ -59,29 +65,44 @@ class Batch:
     fake_labels: Tensor
     real_images: Tensor | None = None
     real_labels: Tensor | None = None
+    latents: Tensor | None = None
+    raw_fakes: Tensor | None = None
+    fake_outputs: Mapping[str, Any] | None = None
+    real_outputs: Mapping[str, Any] | None = None
 
 
 class Method:
     """A way to bring a new class into a label slot of a pre-trained GAN.
 
-    The calls come in this order: `check` and `check_networks` before anything is written, `load` and `prepare` once (or
-    `restore`, where an interrupted run goes on), `optimizers_built`, `trainable` per parameter at each change of turn, the losses
-    at each update, `averaged` per tensor where G has a moving average, `after_step` after each step, `fold` when the networks are
-    to be plain ones again.
+    `rcas_plugin.run.lifecycle` makes the calls, for StudioGAN's loop and for the embedded one, in this order:
+
+    1. `check` and `check_networks`, before anything is written.
+    2. `attach`: the networks get the shape that the method trains. To start, to go on, and to evaluate.
+    3. `load`, then `prepare`: values, once, where a swap starts. A run that goes on loads its checkpoint in their place.
+    4. `trained`, `slot_views`: what moves, asked when the optimisers are there and again after each step.
+    5. `discriminator_loss`, `generator_loss` at each update, `averaged` where G has a moving average, `after_step`.
+    6. `record` at each save; `finish` after the last.
 
     Attributes:
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
-        freezes: whether `trainable` ever says no; several processes then look for parameters without a gradient.
+        gan: the networks, from `attach` on.
+        retained: the loss that keeps the remaining labels, where `RCAS.retain` asks for it, before `prepare`.
     """
 
     changes_labels: ClassVar[bool] = False
-    freezes: ClassVar[bool] = False
+
+    gan: Gan
 
     def __init__(self, context: Context) -> None:
         self.context = context
-        self.gan: Gan | None = None
-        self._retained: RetainLoss | None = None
-        self._optimized: list[tuple[torch.optim.Optimizer, list[list[nn.Parameter]]]] = []
+        self.retained: RetainLoss | None = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Refuse a method that was written for the contract of version 0.1: its calls would never come."""
+        super().__init_subclass__(**kwargs)
+        for name, successor in _GONE.items():
+            if name in vars(cls):
+                raise RcasError(f"{cls.__qualname__}.{name} is not called any more; {successor} (CONTRIBUTING.md, A new method)")
 
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
@@ -98,118 +119,53 @@ class Method:
             states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.
         """
 
-    def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Put the pre-trained weights into the networks.
+    def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
+        """Give newly built networks the shape that the method trains: adapters around weights, layers of its own.
+
+        Shapes alone count: values come from `load` and `prepare`, or from the checkpoint of the run that goes on. By default the
+        adapters that the checkpoint holds are put back, which is all that a run that goes on needs.
 
         Args:
-            gan: newly built.
-            states: `generator`, `discriminator` and, where G has a moving average, `ema` -> state dict, without adapters.
+            gan: newly built; changed in place.
+            checkpoint: where a swap starts the pre-trained one, folded; else the run's, adapters and all.
+        """
+        rebuild_adapters(gan, checkpoint.states)
+
+    def load(self, gan: Gan, checkpoint: Checkpoint) -> None:
+        """Put the pre-trained weights into the networks: by default every tensor to its place, adapted or not.
+
+        Args:
+            gan: as `attach` has left it.
+            checkpoint: the pre-trained one, folded.
         """
         for name, network in gan.networks.items():
-            network.load_state_dict(states[name])
-        self.keep(gan)
-
-    def keep(self, gan: Gan) -> None:
-        """Remember the networks, and the generator as it is for the `class_swap` loss; once, before anything is edited."""
-        if self.gan is gan:
-            return
-        self.gan, self._retained = gan, self._retain(gan)
-        if self._retained is not None and self.context.directory is not None:
-            self._retained.save(self.context.directory)
-
-    def _retain(self, gan: Gan) -> RetainLoss | None:
-        settings, plan = self.context.settings, self.context.plan
-        if not settings.retain or not plan.remaining:
-            return None
-        made: RetainLoss = losses["class_swap"](
-            gan, plan, weight=settings.retain, seed=self.context.seed, accelerated=settings.accelerate
-        )
-        return made
+            load_plain(network, checkpoint.states[name])
 
     def prepare(self, gan: Gan) -> None:
-        """Change the networks: pre-trained weights are loaded, optimisers not yet built."""
-        self.keep(gan)
+        """Change the networks, once: pre-trained weights are loaded, optimisers not yet built."""
 
-    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
-        """Rebuild what an interrupted run needs, before its checkpoint is loaded into the networks.
+    def trained(self, gan: Gan) -> Iterable[nn.Parameter]:
+        """The parameters of G and D that move in the step to come: by default all of them."""
+        return [*gan.generator.parameters(), *gan.discriminator.parameters()]
 
-        Args:
-            gan: newly built.
-            states: of the run's checkpoint, as in `load`, adapters and all.
-        """
-        self.gan, self._retained = gan, self._retain(gan)
-        if self._retained is not None and self.context.directory is not None:
-            self._retained.load(self.context.directory)
+    def averaged(self, gan: Gan) -> Iterable[Tensor]:
+        """The parameters and buffers of G that its moving average takes in at this step: by default all of them."""
+        return [*gan.generator.parameters(), *gan.generator.buffers()]
 
-    def record(self) -> dict[str, Any]:
-        """What the method itself records beside the run's checkpoints, under the key `method` of the record."""
-        return {}
-
-    def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        """Called once with the optimiser of each role, before the first step.
-
-        What is not trained leaves the optimisers, and the slot's parameters get their own step (`RCAS.label_lr`).
+    def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
+        """Views of what the new classes alone reach in G or D, which `RCAS.label_lr` steps further: label-bound rows and columns.
 
         Args:
             gan: the networks.
-            optimizers: by role, `generator` and `discriminator`.
-            step: the step of training that goes on, from 0.
+            role: `generator` or `discriminator`.
         """
-        self._optimized = [(one, [list(group["params"]) for group in one.param_groups]) for one in optimizers.values()]
-        self.choose_trained(gan)
-        self.scale_steps(gan, optimizers, step)
-        for optimizer in optimizers.values():
-            optimizer.register_load_state_dict_pre_hook(self._fresh_unless_it_fits)
-
-    def _fresh_unless_it_fits(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
-        """A state of other parameters, from before a longer run put this step into another stage, is not loaded."""
-        if _fits(optimizer, state):
-            return None
-        self.context.log("the checkpoint's optimiser trained other parameters than those of this step; it starts anew")
-        return optimizer.state_dict()
-
-    def choose_trained(self, gan: Gan) -> None:
-        """Leave what `trainable` says in the optimisers, and let nothing else have a gradient; again at each change of that."""
-        frozen = set()
-        for role, network in ((GENERATOR, gan.generator), (DISCRIMINATOR, gan.discriminator)):
-            for name, parameter in network.named_parameters():
-                wanted = self.trainable(role, name)
-                parameter.requires_grad_(wanted)
-                if not wanted:
-                    parameter.grad = None
-                    frozen.add(parameter)
-        for optimizer, groups in self._optimized:
-            for group, parameters in zip(optimizer.param_groups, groups, strict=True):
-                group["params"] = [parameter for parameter in parameters if parameter not in frozen]
-            for parameter in frozen & optimizer.state.keys():
-                del optimizer.state[parameter]
-
-    def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        """Give the slot's own parameters their own step (`RCAS.label_lr`); arguments as `optimizers_built`'s."""
-        settings, slots = self.context.settings.label_lr, sorted(self.context.plan.slots)
-        bound = find_label_bound(gan, self.context.plan.num_classes)
-        for role, optimizer in optimizers.items():
-            multiplier: float = getattr(settings, role)
-            if multiplier == 1:
-                continue
-            own = [weight for weight in bound if weight.role == role]
-            scale_label_steps(optimizer, own, slots, multiplier_at(multiplier, settings.steps, step))
-            if not own:
-                self.context.log(f"label_lr: no label reaches a row or column of its own in the {role}; it has no effect there")
-
-    def trainable(self, role: str, name: str) -> bool:
-        """Whether a parameter of G or D (`role`: `generator`, `discriminator`) is trained."""
-        return True
-
-    def averaged(self, name: str) -> bool:
-        """Whether G's moving average takes in the parameter or buffer `name` of G at this step."""
-        return True
+        slots = sorted(self.context.plan.slots)
+        bound = [weight for weight in find_label_bound(gan, self.context.plan.num_classes) if weight.role == role]
+        return [weight.of(slot).detach() for weight in bound for slot in slots]
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""
-        if self._retained is None or self.gan is None:
-            return None
-        return self._retained(self.gan, batch.fake_labels)
+        return None if self.retained is None else self.retained(self.gan, batch.fake_labels)
 
     def discriminator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the discriminator's loss."""
@@ -218,26 +174,25 @@ class Method:
     def after_step(self, step: int) -> None:
         """Called after step `step` of training, from 0."""
 
-    def fold(self, gan: Gan) -> None:
-        """Turn whatever the method added back into plain weights."""
+    def finish(self, gan: Gan) -> None:
+        """Called once after the last step, its checkpoint written."""
+
+    def record(self) -> dict[str, Any]:
+        """What the method itself records beside the run's checkpoints, under the key `method` of the record."""
+        return {}
+
+    def random_sources(self) -> Mapping[str, torch.Generator]:
+        """The sources of randomness of the method's own, by name: a run that goes on draws on from where it was."""
+        return {} if self.retained is None else self.retained.random_sources
 
 
-def multiplier_at(multiplier: float, steps: int, step: Callable[[], int]) -> Callable[[], float]:
-    """The warmed-down multiplier at the step that goes on."""
-    return lambda: warm_down(multiplier, steps, step())
-
-
-def _fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
-    """Whether an optimiser's state is one of parameters of the same numbers and shapes."""
-    groups = list(zip(state["param_groups"], optimizer.param_groups, strict=True))
-    if any(len(old["params"]) != len(new["params"]) for old, new in groups):
-        return False
-    shapes = {
-        index: parameter.shape for old, new in groups for index, parameter in zip(old["params"], new["params"], strict=True)
-    }
-    return all(
-        value.shape == shapes[index]
-        for index, values in state["state"].items()
-        for value in values.values()
-        if isinstance(value, Tensor) and value.ndim
-    )
+#: Calls of the contract of version 0.1, and what stands in their place.
+_GONE = {
+    "restore": "put what shapes the networks into attach",
+    "keep": "the life cycle keeps the pre-trained generator itself",
+    "optimizers_built": "answer trained and slot_views",
+    "choose_trained": "answer trained",
+    "scale_steps": "answer slot_views",
+    "trainable": "return the parameters that move from trained",
+    "fold": "register an adapter with a class method rebuild",
+}

@@ -63,6 +63,11 @@ class RetainLoss:
             images = generate(gan.generator, z, labels)
         return self.weight * (images - wanted).abs().mean()
 
+    @property
+    def random_sources(self) -> dict[str, torch.Generator]:
+        """The sources that latents and noise are drawn from, by name."""
+        return {"retain.latents": self.source, "retain.noise": self.noise}
+
     def save(self, folder: Path) -> None:
         """Write `G_0` into the run's folder."""
         with atomic_path(folder / FILE) as temporary:

@@ -77,7 +77,7 @@ class DistributedWorker:
                     flush=True,
                 )
             raise SystemExit(130) from None
-        wiring.report()
+        wiring.finish()
 
 
 def source_folder() -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
-from rcas_plugin.gan import Gan
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.labels import SwapDataset
-from rcas_plugin.methods.base import Method
 from rcas_plugin.record import plain_record, read_record, swap_record
+from rcas_plugin.run.lifecycle import Lifecycle
+from rcas_plugin.studiogan.passes import Passes
 from rcas_plugin.studiogan.run import SwapRun, class_names
-from rcas_plugin.watch.observer import Observer
 
 
 @dataclass
@@ -22,28 +20,24 @@ class ActiveRun:
     Attributes:
         cfgs: upstream's Configurations, or None before they are read.
         swap: what the `RCAS` section asks for, or None for a plain upstream run.
-        gan: the networks, once they are built.
-        method: the method at work, once it is made.
-        seen: (images, labels) that D was shown since the last fakes were made.
-        step: the step of training, from 0.
+        checkpoint: of `-ckpt`, read while the run was checked, until its weights are in the networks.
+        lifecycle: of the swap that is trained, once its networks are built; None for a plain run and an evaluation.
+        passes: what went through G and D in the present update.
         data: the training data as the swap sees them, once they are read.
         base: upstream's data set behind them, or of a plain run; the evaluation's where nothing is trained.
         worker: upstream's worker, once it is made.
-        observer: watches a swap, in the process that writes files.
         names: the class behind each label of a plain run, once it was asked for; empty where that is unknown.
         seconds_per_step: as measured so far; 0 before.
     """
 
     cfgs: Any = None
     swap: SwapRun | None = None
-    gan: Gan | None = None
-    method: Method | None = None
-    seen: list[tuple[torch.Tensor, torch.Tensor]] = field(default_factory=list)
-    step: int = 0
+    checkpoint: Checkpoint | None = None
+    lifecycle: Lifecycle | None = None
+    passes: Passes = field(default_factory=Passes)
     data: SwapDataset | None = None
     base: Any = None
     worker: Any = None
-    observer: Observer | None = None
     names: tuple[str, ...] | None = None
     seconds_per_step: float = 0.0
 
@@ -51,12 +45,18 @@ class ActiveRun:
         """Take over a config in the process that trains; a spawned process gets it by pickle."""
         self.cfgs, self.swap = cfgs, getattr(cfgs, "rcas_run", None)
 
+    def take_checkpoint(self) -> Checkpoint:
+        """The checkpoint of `-ckpt`, given once: read now only in a process that has not checked the run, under -DDP."""
+        assert self.swap is not None
+        checkpoint, self.checkpoint = self.checkpoint, None
+        return checkpoint or Checkpoint.read(self.swap.source, best=self.cfgs.RUN.load_best)
+
     def record(self) -> dict[str, Any]:
         """What is written beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
         known, the config and the time of a step."""
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:
-            of_method = {} if self.method is None else self.method.record()
+            of_method = {} if self.lifecycle is None else self.lifecycle.record()
             about |= {"method": of_method} if of_method else {}
             return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about}
         if self.names is None:  # a large data set takes a while to list

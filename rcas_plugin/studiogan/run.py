@@ -10,24 +10,22 @@ from typing import Any, Literal
 
 import torch
 
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import (
-    checkpoint_files,
     compare,
     holds_best_alone,
     labels_in,
-    read_checkpoint,
-    read_states,
 )
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.record import RECORD, Record, read_record, same_swap
+from rcas_plugin.record import RECORD, Record, same_swap
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import RcasSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
-from rcas_plugin.weights.adapters import adapted, fold_state
+from rcas_plugin.weights.adapters import adapted
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
 Mode = Literal["swap", "resume", "evaluate"]
@@ -67,7 +65,7 @@ def class_names(cfgs: Any) -> tuple[str, ...]:
     return names if len(names) == cfgs.DATA.num_classes else ()
 
 
-def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
+def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint]:
     """Check a config with an `RCAS` section against its data and its checkpoint; nothing is written.
 
     Raises:
@@ -79,7 +77,8 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
         raise RcasError("RCAS: this config's GAN is not conditional; allowed: MODEL.g_cond_mtd cBN or cAdaIN, two labels or more")
     if RUN.ckpt_dir is None:
         raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
-    record = read_record(RUN.ckpt_dir)
+    checkpoint = Checkpoint.read(RUN.ckpt_dir, best=RUN.load_best)
+    record = checkpoint.record
     resumes = same_swap(record, settings)
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
@@ -87,7 +86,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
     method = phases[settings.method]
     before = cfgs.DATA.num_classes
     if method.changes_labels:
-        before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs)
+        before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs, checkpoint)
     plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if resumes else record.former)  # fmt: skip
     if resumes:
@@ -99,11 +98,12 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> SwapRun:
             f"-ifid: label {unused[0]} has no images any more, and StudioGAN asks for every label's; leave the option out"
         )
     if mode != "swap" or not method.changes_labels:
-        check_checkpoint(cfgs)
+        check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
-        check_networks(cfgs, settings, plan)
+        check_networks(cfgs, settings, plan, checkpoint)
     source = str(Path(RUN.ckpt_dir).resolve())
-    return SwapRun(settings, plan, classes, mode, source, record.source or source if resumes else source)
+    origin = record.source or source if resumes else source
+    return SwapRun(settings, plan, classes, mode, source, origin), checkpoint
 
 
 def _check_still(record: Record, plan: LabelPlan) -> None:
@@ -124,12 +124,13 @@ def check_plain_run(cfgs: Any) -> None:
     """
     RUN = cfgs.RUN
     goes_on = RUN.ckpt_dir is not None and RUN.freezeD == -1  # freezeD transfers between class counts
-    if goes_on:
-        check_checkpoint(cfgs)
+    checkpoint = Checkpoint.read(RUN.ckpt_dir, best=RUN.load_best) if goes_on else None
+    if checkpoint is not None:
+        check_checkpoint(cfgs, checkpoint)
     by_class = RUN.train or RUN.intra_class_fid or RUN.GAN_train or RUN.GAN_test
     if not by_class or (cfgs.MODEL.g_cond_mtd == "W/O" and cfgs.MODEL.d_cond_mtd == "W/O"):
         return
-    record = read_record(RUN.ckpt_dir) if goes_on else Record()
+    record = checkpoint.record if checkpoint is not None else Record()
     names = named_classes(cfgs.DATA, RUN)
     if record.labels and (names != record.labels if names else record.swap is not None):
         shown = f"the data set's are {_shown(names)}" if names else "the data set has no class names"
@@ -157,32 +158,32 @@ def take_best_alone(cfgs: Any) -> None:
         print(f"rcas: {cfgs.RUN.ckpt_dir} holds best weights alone; they are taken")
 
 
-def check_checkpoint(cfgs: Any) -> None:
-    """Raise `RcasError` unless `-ckpt` names whole checkpoint files of this config's networks."""
-    _check_files(cfgs, cfgs.DATA.num_classes)
+def check_checkpoint(cfgs: Any, checkpoint: Checkpoint) -> None:
+    """Raise `RcasError` unless the checkpoint of `-ckpt` is one of this config's networks."""
+    _check_contents(cfgs, checkpoint, cfgs.DATA.num_classes)
 
 
-def labels_of_checkpoint(cfgs: Any) -> int:
+def labels_of_checkpoint(cfgs: Any, checkpoint: Checkpoint) -> int:
     """How many labels the GAN of `-ckpt` has, which may be more or fewer than the config's; raises like `check_checkpoint`."""
-    state = fold_state(read_checkpoint(checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)["G"])["state_dict"])
+    state = checkpoint.folded.states["generator"]
     labels = cfgs.DATA.num_classes
     found = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
-    _check_files(cfgs, found)
+    _check_contents(cfgs, checkpoint, found)
     return found
 
 
-def _check_files(cfgs: Any, labels: int) -> None:
-    files = checkpoint_files(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best)
+def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:
     expected = empty_networks(cfgs, labels)
-    for network, path in files.items():
-        content = read_checkpoint(path)
-        state = content["state_dict"]
-        if "RCAS" not in cfgs.super_cfgs and adapted(state):
+    for network, path in checkpoint.files.items():
+        content = checkpoint.contents[network]
+        if "RCAS" not in cfgs.super_cfgs and adapted(content["state_dict"]):
             raise RcasError(
                 f"-ckpt: {path.name} holds what its method has put around the weights; "
                 f"fold it first: rcas fold -ckpt {cfgs.RUN.ckpt_dir} -o OUT"
             )
-        compare(fold_state(state), expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone)
+        compare(
+            checkpoint.folded.contents[network]["state_dict"], expected["D" if network == "D" else "G"], path, cfgs.MODEL.backbone
+        )
         if network == "D" and "run_name" not in content:
             raise RcasError(f"-ckpt: {path} is no StudioGAN checkpoint; it holds no run_name")
         if network == "D" and not is_plain_name(content["run_name"]):  # StudioGAN names its log file by it
@@ -191,15 +192,14 @@ def _check_files(cfgs: Any, labels: int) -> None:
             )
 
 
-def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan) -> None:
+def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan, checkpoint: Checkpoint) -> None:
     """Raise `RcasError` where the method cannot work on this config's networks (`Method.check_networks`)."""
     generator, discriminator = _build(cfgs, cfgs.DATA.num_classes)
     for network in (generator, discriminator):
         if next(network.parameters()).is_meta:
             network.to_empty(device="cpu")
     gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
-    states = read_states(cfgs.RUN.ckpt_dir, best=cfgs.RUN.load_best, folded=True)
-    phases[settings.method].check_networks(settings, plan, gan, states)
+    phases[settings.method].check_networks(settings, plan, gan, checkpoint.folded.states)
 
 
 def empty_networks(cfgs: Any, labels: int | None = None) -> dict[str, dict[str, torch.Tensor]]:

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from tqdm.auto import tqdm
 
+from rcas_plugin.gan import device_of
 from rcas_plugin.record import write_record
+from rcas_plugin.run.random_state import DataPosition, draw_on, load_random_state, save_random_state
 from rcas_plugin.studiogan.active import ActiveRun
+from rcas_plugin.studiogan.data_order import OrderedBatches
 from rcas_plugin.watch.observer import newest, scalars
 
 
@@ -24,30 +31,80 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self.bar: Any = None
             self.interrupted = False
             self._first: tuple[int, float] | None = None
-            if run.swap is not None:
-                self.Dis.register_forward_pre_hook(self._note_what_is_judged)
+            self._data = DataPosition()
+            self._draws: Mapping[str, Tensor] | None = None
+            if run.lifecycle is not None:
+                run.passes.watch(self.Gen, self.Gen_mapping if self.is_stylegan else None, self.Dis)
 
-        def _note_what_is_judged(self, module: Any, args: Any) -> None:
-            if len(args) > 1:
-                run.seen.append((args[0], args[1]))
+        def prepare_train_iter(self, epoch_counter: int) -> None:
+            """Upstream calls this once, right before the first step."""
+            lifecycle = run.lifecycle
+            if lifecycle is not None:
+                self._data = DataPosition(epoch_counter)
+                if lifecycle.step:
+                    found = load_random_state(
+                        Path(self.RUN.ckpt_dir), self.global_rank, lifecycle.step, self._sources, self._device
+                    )
+                    if found is None:
+                        self._log("no file says where the run's random draws were; they begin anew")
+                    else:
+                        self._data, self._draws = found
+                OrderedBatches(self.train_dataloader, self.RUN.seed, self._data)
+            super().prepare_train_iter(epoch_counter=self._data.epoch)
+
+        def sample_data_basket(self) -> Any:
+            epoch = self.epoch_counter
+            basket = super().sample_data_basket()
+            drawn = self._data.drawn + 1 if self.epoch_counter == epoch else 1
+            self._data = DataPosition(self.epoch_counter, drawn)
+            return basket
+
+        @property
+        def _sources(self) -> Mapping[str, torch.Generator]:
+            return {} if run.lifecycle is None else run.lifecycle.method.random_sources()
+
+        @property
+        def _device(self) -> torch.device:
+            return device_of(self.Gen)
+
+        def _log(self, line: str) -> None:
+            if self.logger is not None:
+                self.logger.info(line)
+
+        def _draw_on(self) -> None:
+            """Before the first step of a run that goes on: from here on it draws what the uninterrupted run drew."""
+            if self._draws is not None:
+                draw_on(self._draws, self._device)
+                self._draws = None
+
+        def _keep_draws(self, step: int) -> None:
+            if run.lifecycle is not None:
+                save_random_state(Path(self.RUN.ckpt_dir), self.global_rank, step, self._sources, self._data, self._device)
 
         def train_discriminator(self, current_step: int) -> Any:
-            run.step = current_step
+            self._step_begins(current_step)
             losses = super().train_discriminator(current_step=current_step)
             if not self.OPTIMIZATION.d_first:
                 self._step_is_done(current_step)
             return losses
 
         def train_generator(self, current_step: int) -> Any:
-            run.step = current_step
+            self._step_begins(current_step)
             loss = super().train_generator(current_step=current_step)
             if self.OPTIMIZATION.d_first:
                 self._step_is_done(current_step)
             return loss
 
+        def _step_begins(self, step: int) -> None:
+            self._draw_on()
+            if run.lifecycle is not None:
+                run.lifecycle.step = step
+
         def _step_is_done(self, step: int) -> None:
-            if run.method is not None:
-                run.method.after_step(step)
+            if run.lifecycle is not None:
+                run.lifecycle.step_done(step)
+            if self.global_rank != 0 and (step + 1) % self.RUN.save_freq == 0:
+                self._keep_draws(step + 1)  # the first process writes its own as it saves
             self.done = step + 1
             if self._first is None:  # the first step warms up
                 self._first = (step, time.monotonic())
@@ -69,10 +126,11 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             super().save(step=step, is_best=is_best or not self.RUN.eval_metrics)
             if record := run.record():
                 write_record(self.RUN.ckpt_dir, record)
-            if run.observer is not None and run.gan is not None:
-                found = run.observer.saved(step, run.gan, judged=not self.interrupted)
+            if run.lifecycle is not None:
+                found = run.lifecycle.saved(step, judged=not self.interrupted)
                 if found is not None:
                     self._show(found)
+                self._keep_draws(step)
 
         def _show(self, found: dict[str, Any]) -> None:
             """The newest swap metrics beside the bar, and in wandb where that is on."""

@@ -76,3 +76,36 @@ def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
         table, parts = parts_of(state, name)
         plain[name] = adapters[adapter].rebuild(parts).to(table.dtype)(table).contiguous()
     return plain
+
+
+def plain_name(key: str) -> str | None:
+    """The name that a network without adapters has for a tensor of a state dict; None for a part of an adapter."""
+    path, between, rest = key.partition(_BETWEEN)
+    if not between:
+        return key
+    return f"{path}.{rest.removesuffix(_TABLE)}" if rest.endswith(_TABLE) else None
+
+
+@torch.no_grad()
+def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
+    """Copy a plain state dict into a network with or without adapters: what an adapter works on gets the plain weight.
+
+    By copying, tensor for tensor: torch's own way does not know that `weight` of a layer is computed now. A tensor of another
+    shape, such as a table of other labels, is left as it is.
+    """
+    for key, value in network.state_dict(keep_vars=True).items():
+        name = plain_name(key)
+        if name is not None and name in state and isinstance(value, Tensor) and state[name].shape == value.shape:
+            value.copy_(state[name])
+
+
+def adapter_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters of the network's adapters: what a plain network does not have."""
+    return [
+        parameter
+        for layer in network.modules()
+        if parametrize.is_parametrized(layer)
+        for adapters_of_tensor in layer.parametrizations.values()  # type: ignore[operator]  # a ModuleDict
+        for adapter in adapters_of_tensor
+        for parameter in adapter.parameters()
+    ]

@@ -13,7 +13,8 @@ from PIL import Image
 
 from rcas_plugin import RcasError, Selection
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
-from rcas_plugin.embedded import loop
+from rcas_plugin.embedded import loop, steps
+from rcas_plugin.embedded.data import read_images
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.record import read_record
 from rcas_plugin.watch.snapshots import load_snapshot, moments
@@ -87,7 +88,7 @@ def test_updates_of_the_discriminator_a_step(pair: Any) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     options = {"batch_size": 2, "d_updates_per_step": 3}
     images, labels = torch.zeros(4, 3, 32, 32), torch.arange(4)
-    training = loop.Loop(gan, images, labels, labels, options, torch.Generator().manual_seed(0))
+    training = steps.Loop(gan, images, labels, labels, options, torch.Generator().manual_seed(0))
     judged: list[int] = []
     pair[1].register_forward_pre_hook(lambda module, args: judged.append(len(args[0])))
     training.step(0)
@@ -99,7 +100,7 @@ def test_the_config_accelerates_a_swap(tmp_path: Path, data: Path, monkeypatch: 
     pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
     (tmp_path / "d").rename(data / "train" / "d")
     accelerated: list[object] = []
-    monkeypatch.setattr(loop, "accelerate", lambda *models: accelerated.extend(models))
+    monkeypatch.setattr(steps, "accelerate", lambda *models: accelerated.extend(models))
     for wanted in (False, True):
         rcas = {"swap": {"b": "d"}, "method": "fine_tune", "snapshot_images": 0, "swap_metrics": 0, "accelerate": wanted}
         loop.train(write(tmp_path, RCAS=rcas), data, tmp_path / "out", pretrained, progress=False)
@@ -115,7 +116,7 @@ def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
     wide[:, 4:12] = 60 * 257
     for name in "012":
         Image.fromarray(wide).save(train / "c" / f"{name}.png")
-    images, targets, classes = loop._read_images(train, 32)
+    images, targets, classes = read_images(train, 32)
     assert classes.names == ("a", "b", "c", "d")
     assert classes.counts == (3, 3, 3, 3)
     torch.testing.assert_close(images[targets == 2], torch.full((3, 3, 32, 32), 60 / 127.5 - 1))

@@ -11,14 +11,18 @@ import pytest
 import torch
 
 from rcas_plugin import Batch, Context, RcasError
-from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.methods.bn_propagation.adapter import PropagatedNames, propagations, table_of
+from rcas_plugin.methods.bn_propagation.adapter import PropagatedParameters, propagations, table_of
 from rcas_plugin.methods.bn_propagation.method import BnPropagation, stages_of
 from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
+
+from ..conftest import begin, go_on
 
 CLASSES = DataClasses(tuple("abcdefg"), (500,) * 7)
 OPTIONS = {"batch_size": 4, "beta1": 0.0}
@@ -44,7 +48,8 @@ def loaded(pair: Any, method: BnPropagation, *, ema: bool = False) -> Gan:
     if ema:
         gan.ema = copy.deepcopy(gan.generator)
     states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": pair[0].state_dict()}
-    method.load(gan, states)
+    Lifecycle.evaluate(method, gan, Checkpoint.of_states(states))
+    method.load(gan, Checkpoint.of_states(states))
     return gan
 
 
@@ -54,7 +59,9 @@ def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
 
 def run(gan: Gan, method: BnPropagation, steps: int, start: int = 0) -> Loop:
     images, live = torch.rand(20, 3, 32, 32) * 2 - 1, torch.tensor(method.context.plan.live)
-    loop = Loop(gan, images, live[torch.arange(20) % len(live)], live, OPTIONS, torch.Generator().manual_seed(0), method=method)
+    lifecycle = Lifecycle(method, gan, step=start)
+    labels = live[torch.arange(20) % len(live)]
+    loop = Loop(gan, images, labels, live, OPTIONS, torch.Generator().manual_seed(0), lifecycle=lifecycle)
     for step in range(start, start + steps):
         loop.step(step)
     return loop
@@ -123,7 +130,8 @@ def test_each_stage_changes_what_it_trains_and_nothing_else(pair: Any) -> None:
 
     # the stage has changed after the second step; every gradient is switched on, as upstream does at each step
     gan.generator.requires_grad_(True)
-    method.choose_trained(gan)
+    assert loop.lifecycle is not None
+    loop.lifecycle.freeze(gan.generator)
     trained = {id(parameter) for group in loop.optimizers["generator"].param_groups for parameter in group["params"]}
     for name, parameter in gan.generator.named_parameters():
         frozen = name in scores | tables
@@ -158,13 +166,13 @@ def test_the_penalty_is_the_formula_by_hand(pair: Any) -> None:
 def test_remaining_labels_are_kept_in_it_too(pair: Any, tmp_path: Path, ema: bool) -> None:
     method = method_for(5, classes=list("daefb"), retain=3.0)
     method.context = dataclasses.replace(method.context, directory=tmp_path)
-    gan = loaded(pair, method, ema=ema)
-    method.prepare(gan)
+    gan = Gan(Generator(6, 5, 1), Discriminator(5, 2), Generator(6, 5, 1) if ema else None, gaussian_latents(6))
+    begin(method, gan, {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": pair[0].state_dict()})
     gan.generator.eval()
     batch = Batch(0, torch.zeros(3, 3, 32, 32), torch.tensor([0, 1, 2]))
-    penalty = BnPropagation(method.context)
-    penalty.gan = gan
-    alone = penalty.generator_loss(batch)
+    retained, method.retained = method.retained, None
+    alone = method.generator_loss(batch)
+    method.retained = retained
     with torch.no_grad():
         gan.generator.conv2d5.bias += 0.2
     found = method.generator_loss(batch)
@@ -180,8 +188,7 @@ def test_remaining_labels_are_kept_in_it_too(pair: Any, tmp_path: Path, ema: boo
 
     again = BnPropagation(method.context)
     other = Gan(Generator(6, 5, 1), Discriminator(5, 2), None, gaussian_latents(6))
-    again.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
-    other.generator.load_state_dict(gan.generator.state_dict())
+    go_on(again, other, {name: copy.deepcopy(network.state_dict()) for name, network in gan.networks.items()}, step=4)
     other.generator.eval()
     torch.testing.assert_close(again.generator_loss(batch), found, rtol=1e-4, atol=1e-6)
 
@@ -209,8 +216,7 @@ def test_the_match_leaves_the_moving_average(pair: Any) -> None:
         for parameter in average.parameters():
             parameter.add_(0.05 * torch.randn_like(parameter))
     states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": average.state_dict()}
-    method.load(gan, states)
-    method.prepare(gan)
+    begin(method, gan, states)
     assert gan.ema is not None
     labels = torch.arange(4)
     before, after = (sample_images(network, labels, gan.latents) for network in (average, gan.ema))
@@ -236,13 +242,14 @@ def test_stage_bn_alone_stays_frozen_behind_its_end(pair: Any) -> None:
     method = method_for(4, total_steps=2, swap={"b": "e"}, stages={"ft": 0})
     gan = loaded(pair, method, ema=True)
     method.prepare(gan)
-    names, before = PropagatedNames.of(gan.generator), tensors(gan.generator)
+    made, before = PropagatedParameters.of(gan.generator), tensors(gan.generator)
+    names = {name for name, parameter in gan.generator.named_parameters() if parameter in set(made.every)}
     run(gan, method, 3)
     after = tensors(gan.generator)
-    assert {name for name in after if not torch.equal(after[name], before[name])} == names.scores | names.residuals | names.tables
-    assert {name for name in after if method.averaged(name)} == names.scores | names.residuals | names.tables
+    assert {name for name in after if not torch.equal(after[name], before[name])} == names
+    assert set(method.averaged(gan)) == set(made.every)
     method._stage = "ft"
-    assert all(method.averaged(name) for name in after)
+    assert set(method.averaged(gan)) == {*gan.generator.parameters(), *gan.generator.buffers()}
 
 
 def test_other_numbers_of_labels_are_checked_on_new_networks(pair: Any, odd_pair: Any) -> None:
@@ -278,19 +285,18 @@ def test_it_goes_on_from_its_checkpoint_in_the_stage_of_its_step(pair: Any) -> N
     loop = run(gan, first, 3)
     second = method_for(5, add=["e"], stages={"bn": 2, "ft": 2})
     other = Gan(Generator(6, 5, 1), Discriminator(5, 2), None, gaussian_latents(6))
-    second.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
-    for name, network in other.networks.items():
-        network.load_state_dict(gan.networks[name].state_dict())
+    lifecycle = go_on(second, other, {name: network.state_dict() for name, network in gan.networks.items()}, step=3)
     optimizers: dict[str, torch.optim.Optimizer] = {
         "generator": torch.optim.Adam(other.generator.parameters()),
         "discriminator": torch.optim.Adam(other.discriminator.parameters()),
     }
-    second.optimizers_built(other, optimizers, lambda: 3)
+    lifecycle.build_optimizers(optimizers)
     for role, optimizer in optimizers.items():
         optimizer.load_state_dict(loop.optimizers[role].state_dict())  # refuses other groups
-    assert not second.trainable("generator", next(iter(second._own["generator"].scores)))
-    assert second.record() == first.record()
-    assert second.record()["plain_parameters"]["generator"] == len(list(pair[0].parameters()))
+    assert PropagatedParameters.of(other.generator).scores[0] not in set(second.trained(other))
+    assert loop.lifecycle is not None
+    assert lifecycle.record() == loop.lifecycle.record()
+    assert lifecycle.record()["plain_parameters"]["generator"] == len(list(pair[0].parameters()))
 
 
 def test_labels_that_the_slots_scores_step_further(pair: Any) -> None:
@@ -302,7 +308,8 @@ def test_labels_that_the_slots_scores_step_further(pair: Any) -> None:
         before = tensors(gan.generator)
         torch.manual_seed(3)
         run(gan, method, 1)
-        name = next(iter(method._own["generator"].scores))
+        scores = PropagatedParameters.of(gan.generator).scores[0]
+        name = next(name for name, parameter in gan.generator.named_parameters() if parameter is scores)
         steps.append((gan.generator.get_parameter(name).detach() - before[name]).abs().max())
     assert float(steps[1]) == pytest.approx(5 * float(steps[0]), rel=1e-2)
 
@@ -344,7 +351,7 @@ def test_a_generator_without_a_row_a_label(odd_pair: Any) -> None:
     gan = Gan(Blind(), odd_pair[1], None, gaussian_latents(5))
     states = {name: network.state_dict() for name, network in gan.networks.items()}
     for refused in (
-        lambda: BnPropagation(Context(settings, plan)).prepare(gan),
+        lambda: begin(BnPropagation(Context(settings, plan)), gan),
         lambda: BnPropagation.check_networks(settings, plan, gan, states),
     ):
         with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation finds no row or column a label"):
@@ -363,12 +370,12 @@ def test_a_run_that_is_made_longer_starts_its_optimiser_anew(pair: Any) -> None:
     state = copy.deepcopy(run(gan, first, 2).optimizers["generator"].state_dict())
     second = method_for(4, total_steps=4, swap={"b": "e"}, stages={"bn": 2})
     other = Gan(Generator(6, 4, 1), Discriminator(4, 2), None, gaussian_latents(6))
-    second.restore(other, {name: network.state_dict() for name, network in gan.networks.items()})
+    lifecycle = go_on(second, other, {name: network.state_dict() for name, network in gan.networks.items()}, step=2)
     optimizers: dict[str, torch.optim.Optimizer] = {
         "generator": torch.optim.Adam(other.generator.parameters()),
         "discriminator": torch.optim.Adam(other.discriminator.parameters()),
     }
-    second.optimizers_built(other, optimizers, lambda: 2)
+    lifecycle.build_optimizers(optimizers)
     optimizers["generator"].load_state_dict(state)
     assert not optimizers["generator"].state
     assert any("it starts anew" in line for line in second.lines)  # type: ignore[attr-defined]

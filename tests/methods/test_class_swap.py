@@ -19,6 +19,8 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.snapshots import load_snapshot
 from rcas_plugin.weights.label_bound import find_label_bound
 
+from ..conftest import begin, go_on
+
 PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c", "d"))
 
 
@@ -29,7 +31,7 @@ def context(directory: Path | None = None, **section: Any) -> Context:
 
 def test_generator_discriminator_and_average_are_edited_alike(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, copy.deepcopy(pair[0]), gaussian_latents(6))
-    ClassSwap(context(tmp_path, preset="rcas")).prepare(gan)
+    begin(ClassSwap(context(tmp_path, preset="rcas")), gan)
     selection = Selection.load(tmp_path / "selection.safetensors")
     assert selection.fraction("generator") > 0.05
     assert selection.settings["importance"]["labels"] == [3]
@@ -45,9 +47,9 @@ def test_fine_tune_changes_nothing(pair: Any) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     before = copy.deepcopy(gan.generator.state_dict())
     method = FineTune(context(method="fine_tune"))
-    method.prepare(gan)
+    begin(method, gan)
     assert all(torch.equal(value, before[name]) for name, value in gan.generator.state_dict().items())
-    assert method.trainable("generator", "linear0.weight")
+    assert set(method.trained(gan)) == {*gan.generator.parameters(), *gan.discriminator.parameters()}
     assert method.generator_loss(Batch(0, torch.zeros(1), torch.zeros(1))) is None
 
 
@@ -55,7 +57,7 @@ def test_the_retain_loss_is_the_mean_distance_on_remaining_labels(pair: Any) -> 
     gan = Gan(*pair, None, gaussian_latents(6))
     pretrained = copy.deepcopy(gan.generator).double().eval()
     method = ClassSwap(context(retain=0.5))
-    method.prepare(gan)
+    begin(method, gan)
     gan.generator.eval()
     labels = torch.tensor([3, 1, 2, 3, 2])
     loss = method.generator_loss(Batch(0, torch.zeros(5, 3, 32, 32), labels))
@@ -70,13 +72,13 @@ def test_the_retain_loss_is_the_mean_distance_on_remaining_labels(pair: Any) -> 
 
 def test_the_pretrained_generator_is_kept_for_a_run_that_goes_on(pair: Any, tmp_path: Path) -> None:
     pretrained, fresh = copy.deepcopy(pair[0]), copy.deepcopy(pair)
-    ClassSwap(context(tmp_path, label_start={"how": "keep"})).prepare(Gan(*pair, None, gaussian_latents(6)))
+    begin(ClassSwap(context(tmp_path, label_start={"how": "keep"})), Gan(*pair, None, gaussian_latents(6)))
     with torch.no_grad():
         for parameter in fresh[0].parameters():
             parameter.normal_()
     gan = Gan(*fresh, None, gaussian_latents(6))
     method = ClassSwap(context(tmp_path))
-    method.restore(gan, {})
+    go_on(method, gan, {name: copy.deepcopy(network.state_dict()) for name, network in gan.networks.items()})
     gan.generator.eval()
     loss = method.generator_loss(Batch(0, torch.zeros(3, 3, 32, 32), torch.tensor([1, 2, 1])))
     z = gaussian_latents(6)(3, torch.Generator().manual_seed(1))
@@ -85,13 +87,13 @@ def test_the_pretrained_generator_is_kept_for_a_run_that_goes_on(pair: Any, tmp_
     torch.testing.assert_close(loss, by_hand)
     (tmp_path / "retained.safetensors").write_bytes(b"cut short")
     with pytest.raises(RcasError, match=r"retained.safetensors is missing or cut short"):
-        ClassSwap(context(tmp_path)).restore(gan, {})
+        go_on(ClassSwap(context(tmp_path)), gan, {})
 
 
 def test_any_method_keeps_the_remaining_labels(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, copy.deepcopy(pair[0]), gaussian_latents(6))
     method = FineTune(context(tmp_path, method="fine_tune", retain=2.0))
-    method.prepare(gan)
+    begin(method, gan)
     gan.generator.eval()
     batch = Batch(0, torch.zeros(2, 3, 32, 32), torch.tensor([1, 2]))
     with torch.no_grad():
@@ -107,7 +109,7 @@ def test_there_is_no_retain_loss_where_it_is_off(pair: Any, tmp_path: Path) -> N
     gan = Gan(*pair, None, gaussian_latents(6))
     method = ClassSwap(context(tmp_path, retain=0.0))
     assert not list(tmp_path.iterdir())
-    method.prepare(gan)
+    begin(method, gan)
     assert method.generator_loss(Batch(0, torch.zeros(1, 3, 32, 32), torch.tensor([1]))) is None
 
 
@@ -121,7 +123,7 @@ def test_as_it_comes_it_matches_the_slot_and_leaves_the_rest(pair: Any, tmp_path
         return torch.rand(5, 3, 32, 32)
 
     own = context(tmp_path, label_start={"iterations": 2})
-    ClassSwap(dataclasses.replace(own, real_images=real_images)).prepare(gan)
+    begin(ClassSwap(dataclasses.replace(own, real_images=real_images)), gan)
     assert asked == [(3, 512)]
     changed = {name for name, value in gan.generator.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {bound.name for bound in find_label_bound(gan, 4) if bound.role == "generator"}
@@ -130,14 +132,14 @@ def test_as_it_comes_it_matches_the_slot_and_leaves_the_rest(pair: Any, tmp_path
 
 def test_without_real_images_it_says_so(pair: Any) -> None:
     lines: list[str] = []
-    ClassSwap(dataclasses.replace(context(), log=lines.append)).prepare(Gan(*pair, None, gaussian_latents(6)))
+    begin(ClassSwap(dataclasses.replace(context(), log=lines.append)), Gan(*pair, None, gaussian_latents(6)))
     assert any("no real images are at hand" in line for line in lines)
 
 
 def test_both_states_of_batch_norm_are_kept(pair: Any, tmp_path: Path) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     before = gan.generator.bn4.running_mean.clone()
-    ClassSwap(context(tmp_path, preset="rcas", snapshot_images=1, bn_batches=2)).prepare(gan)
+    begin(ClassSwap(context(tmp_path, preset="rcas", snapshot_images=1, bn_batches=2)), gan)
     assert load_snapshot(tmp_path, "stale")[0].shape == (3, 3, 32, 32)
     assert not torch.equal(gan.generator.bn4.running_mean, before)
 
@@ -146,8 +148,8 @@ def test_both_states_of_batch_norm_are_kept(pair: Any, tmp_path: Path) -> None:
 def test_against_the_remaining_labels(pair: Any, tmp_path: Path, against: str) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     selection = {"against": against}
-    ClassSwap(context(tmp_path, preset="rcas", selection=selection, reinit="damp" if against == "damping" else "zero",
-                      snapshot_images=0)).prepare(gan)  # fmt: skip
+    reinit = "damp" if against == "damping" else "zero"
+    begin(ClassSwap(context(tmp_path, preset="rcas", selection=selection, reinit=reinit, snapshot_images=0)), gan)
     found = Selection.load(tmp_path / "selection.safetensors")
     assert found.settings["rule"] == against
     assert found.settings["against"]["labels"] == [1, 2]
@@ -156,7 +158,7 @@ def test_against_the_remaining_labels(pair: Any, tmp_path: Path, against: str) -
 def test_sampling_stops_once_the_selection_is_stable(pair: Any) -> None:
     lines: list[str] = []
     settings = parse_settings({"swap": {3: 0}, "preset": "rcas", "importance": {"samples": 5000, "stable": 0.1}, "bn_batches": 0})
-    ClassSwap(Context(settings, PLAN, log=lines.append)).prepare(Gan(*pair, None, gaussian_latents(6)))
+    begin(ClassSwap(Context(settings, PLAN, log=lines.append)), Gan(*pair, None, gaussian_latents(6)))
     assert any("the selection after 128 samples overlaps by" in line for line in lines)
 
 
@@ -164,11 +166,11 @@ def test_the_slot_steps_further_in_any_method(pair: Any) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     method = FineTune(context(method="fine_tune", label_lr={"generator": 20.0, "steps": 10}))
     optimizer = torch.optim.SGD(gan.generator.parameters(), 0.5)
-    step = [0]
-    method.optimizers_built(gan, {"generator": optimizer}, lambda: step[0])
+    lifecycle = begin(method, gan)
+    lifecycle.build_optimizers({"generator": optimizer})
     gain = gan.generator.get_parameter("blocks.0.0.bn1.gain.weight")
     for at, factor in ((0, 20.0), (10, 1.0)):
-        step[0], before = at, gain.detach().clone()
+        lifecycle.step, before = at, gain.detach().clone()
         gain.grad = torch.ones_like(gain)
         optimizer.step()
         expected = torch.full_like(gain, -0.5)

@@ -27,6 +27,7 @@ from rcas_plugin.watch.snapshots import load_snapshot, moments
 from rcas_plugin.weights.adapters import adapted, fold_state
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
+from ..conftest import begin
 from .conftest import TRAIN, Trained, run_main, write_config, write_images
 from .test_backbones import BACKBONES, build
 from .test_label_bound import EXPECTED
@@ -48,10 +49,9 @@ def test_other_labels_on_every_backbone(name: str, studiogan: Path, tmp_path: Pa
     states["ema"] = states["generator"]
     if name == "resnet-multi-hinge":  # a row a label and one for fakes: no new one can be told apart
         with pytest.raises(RcasError, match=r"^RCAS.method: bn_propagation cannot give linear1\.\w+ of the discriminator"):
-            method.load(gan, states)
+            begin(method, gan, states)
         return
-    method.load(gan, states)
-    method.prepare(gan)
+    begin(method, gan, states)
     counts = tuple(len(propagations(network)) for network in (gan.generator, gan.discriminator))
     auxiliary = 1 if name == "resnet-ac" else 0  # an auxiliary classifier has a row a label too
     assert counts == (EXPECTED[name][0], EXPECTED[name][1] + auxiliary)

@@ -11,16 +11,17 @@ import pytest
 import torch
 
 from rcas_plugin import Context
-from rcas_plugin.embedded.loop import Loop
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, generate, sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.base import Method
-from rcas_plugin.methods.bn_propagation.adapter import PropagatedNames, propagations
+from rcas_plugin.methods.bn_propagation.adapter import PropagatedParameters, propagations
 from rcas_plugin.registry import phases
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 
+from ..conftest import begin
 from .conftest import write_config
 from .test_backbones import BACKBONES, BIG, STYLE
 
@@ -105,8 +106,7 @@ def test_every_other_label_as_it_was(
     gan = build(studiogan, tmp_path, name, labels)
     start = {"how": "match", "iterations": 3, "batch_size": 8, **section.get("label_start", {})}
     method = method_for(method_name, labels, **{**section, "label_start": start})
-    method.load(gan, states_of(before))
-    method.prepare(gan)
+    begin(method, gan, states_of(before))
     for was, now in ((before.generator, gan.generator), (before.evaluated, gan.evaluated)):
         # apart: StyleGAN3 scales styles by their mean over the batch, which rounds otherwise where the slot's are among them
         (old, new), (old_slot, new_slot) = (
@@ -142,14 +142,14 @@ def test_stage_bn_changes_nothing_else(name: str, studiogan: Path, upstream: Cal
     before = pretrained(studiogan, tmp_path, name)
     gan = build(studiogan, tmp_path, name, 4)
     method = method_for("bn_propagation", 4, swap={"b": "d"}, add=["e"], label_start={"how": "mean"}, stages={"bn": 4})
-    method.load(gan, states_of(before))
-    method.prepare(gan)
-    names = PropagatedNames.of(gan.generator)
+    lifecycle = begin(method, gan, states_of(before))
+    trained = set(PropagatedParameters.of(gan.generator).every)
+    names = {name for name, parameter in gan.generator.named_parameters() if parameter in trained}
     start = {role: dict(states_of(gan)[role]) for role in ("generator", "ema")}
     drawn = Drawn(gan.generator)
-    loop = Loop(Gan(gan.generator, gan.discriminator, gan.ema, gan.latents), torch.rand(8, 3, 32, 32) - 0.5, torch.arange(8) % 4,
+    loop = Loop(Gan(gan.generator, gan.discriminator, None, gan.latents), torch.rand(8, 3, 32, 32) - 0.5, torch.arange(8) % 4,
                 torch.arange(4), {"batch_size": 8, "beta1": 0.0, "g_lr": 0.01}, torch.Generator().manual_seed(0),
-                method=method)  # fmt: skip
+                lifecycle=lifecycle)  # fmt: skip
     loop.gan.generator = drawn
     for step in range(2):
         loop.step(step)
@@ -160,7 +160,7 @@ def test_stage_bn_changes_nothing_else(name: str, studiogan: Path, upstream: Cal
         with torch.no_grad():
             as_upstream_draws(gan.ema)(gan.latents(8, torch.Generator().manual_seed(0)), torch.arange(8) % 4)
     moved = {key for key, value in gan.generator.state_dict().items() if differs(value, start["generator"][key])}
-    assert moved == names.scores | names.residuals | names.tables
+    assert moved == names
     if gan.ema is not None:
         assert not {key for key, value in gan.ema.state_dict().items() if differs(value, start["ema"][key])}
     for path, made in propagations(gan.generator).items():  # the codes' columns of a table are nobody's label
@@ -195,8 +195,7 @@ def test_training_starts_from_the_norm_that_was_held(method_name: str, studiogan
     method = method_for(
         method_name, 3, swap={"b": "d"}, label_start={"how": "match", "iterations": 20, "batch_size": 8, "lr": 0.3}
     )
-    method.load(gan, states_of(before))
-    method.prepare(gan)
+    begin(method, gan, states_of(before))
     norms = [
         [torch.linalg.matrix_norm(layer.weight_orig, 2) for layer in network.modules() if layer_is_conditional(layer)]
         for network in (before.generator, gan.generator)

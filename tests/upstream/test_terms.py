@@ -6,16 +6,20 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import torch
 
 from rcas_plugin.checkpoints.folder import write_checkpoint
-from rcas_plugin.methods.base import Batch
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.base import Batch, Context
+from rcas_plugin.methods.fine_tune import FineTune
+from rcas_plugin.run.lifecycle import Lifecycle
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.networks import load_gan
+from rcas_plugin.studiogan.passes import Passes
 
 from .conftest import TRAIN, Trained, run_main, write_config
 
@@ -34,11 +38,20 @@ def test_a_term_counts_once(
         assert torch.equal(batch.fake_labels, labels)
         return (weight**3).sum()
 
-    monkeypatch.setattr(RUN, "method", SimpleNamespace(generator_loss=term, discriminator_loss=term))
+    method = FineTune(Context(parse_settings({"method": "fine_tune", "swap": {0: 1}}), LabelPlan(3, {0: 1}, {}, (), ())))
+    monkeypatch.setattr(method, "generator_loss", term)
+    monkeypatch.setattr(method, "discriminator_loss", term)
+    monkeypatch.setattr(RUN, "lifecycle", Lifecycle(method, cast(Any, None)))
     cfgs = upstream("config").Configurations(str(write_config(tmp_path / "config.yaml", **sections)))
     cfgs.define_losses()
     logits = images @ torch.diag(weight)  # one a label, and one for fakes
-    RUN.seen[:] = [(images, labels)]
+    judge = torch.nn.Bilinear(4, 5, 1)  # any module, called as D is
+    judge.forward = lambda images, labels: {"adv_output": images.sum(1)}  # type: ignore[method-assign, assignment]
+    passes = Passes()
+    passes.watch(torch.nn.Identity(), None, judge)
+    monkeypatch.setattr(RUN, "passes", passes)
+    passes.fakes_made(images, labels, None)
+    judge(images, labels)
     if sections:
         loss = cfgs.LOSS.mh_lambda * cfgs.LOSS.g_loss(DDP=False, adv_output=logits, label=labels)  # worker.py, train_generator
         plain = upstream("utils.losses").crammer_singer_loss(logits, labels, DDP=False)
@@ -50,7 +63,9 @@ def test_a_term_counts_once(
     assert own.abs().max() > 0
     torch.testing.assert_close(total, factor * own + 3 * weight.detach() ** 2, rtol=1e-12, atol=1e-14)
 
-    RUN.seen[:] = [(images, labels), (images, labels)]
+    passes.fakes_made(images, labels, None)
+    judge(images + 1, labels.clone())
+    judge(images, labels)
     if sections:
         loss = cfgs.LOSS.d_loss(DDP=False, adv_output=logits, label=labels)
         loss = loss + cfgs.LOSS.d_loss(logits, torch.full((5,), 3), DDP=False)  # the second call adds no term
@@ -74,9 +89,9 @@ from rcas_plugin.studiogan.active import RUN
 def _look(optimizer, args, kwargs):
     if RUN.worker is None:
         return
-    RUN.method.generator_loss = lambda batch: 7 * sum(p.sum() for p in RUN.gan.generator.parameters())
+    RUN.lifecycle.method.generator_loss = lambda batch: 7 * sum(p.sum() for p in RUN.lifecycle.gan.generator.parameters())
     if optimizer is RUN.cfgs.OPTIMIZATION.g_optimizer:
-        found = torch.cat([p.grad.flatten() for p in RUN.gan.generator.parameters()])
+        found = torch.cat([p.grad.flatten() for p in RUN.lifecycle.gan.generator.parameters()])
         (Path(RUN.cfgs.RUN.save_dir) / "gradient.json").write_text(json.dumps([float(found.min()), float(found.max())]))
 
 register_optimizer_step_pre_hook(_look)

@@ -34,8 +34,8 @@ def _compare(optimizer, args, kwargs):
         return
     roles = {"generator": RUN.cfgs.OPTIMIZATION.g_optimizer, "discriminator": RUN.cfgs.OPTIMIZATION.d_optimizer}
     updated = next(role for role, one in roles.items() if one is optimizer)
-    line = {"updated": updated, "step": RUN.step, "unequal": {}, "moved": {}}
-    for name, network in RUN.gan.networks.items():
+    line = {"updated": updated, "step": RUN.lifecycle.step, "unequal": {}, "moved": {}}
+    for name, network in RUN.lifecycle.gan.networks.items():
         parameters, buffers = _digests(network.named_parameters()), _digests(network.named_buffers())
         everywhere = [None] * dist.get_world_size()
         dist.all_gather_object(everywhere, {**parameters, **buffers})

@@ -7,7 +7,7 @@ each conditional batch norm, a shared embedding, the discriminator's embedding. 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -116,11 +116,23 @@ def propagate(
     offset, rows = labels if labels is not None else (0, table.shape[dim])
     made = Propagation(rows, table.numel() // table.shape[dim], order, dim, offset)
     attach(network, name, table, made)
-    if norm is not None:
-        _hold_norm(network.get_submodule(name.rpartition(".")[0]), table, made, norm)
-    else:
-        refresh_norm(network, name)
+    set_norm(network, name, table, norm)
     return made
+
+
+def set_norm(network: nn.Module, name: str, table: Tensor, norm: SpectralNorm | None) -> None:
+    """Hold the spectral norm on a propagated weight at the pre-trained layer's, or (None) make its vectors anew.
+
+    Args:
+        network: changed in place.
+        name: of the weight.
+        table: the pre-trained tensor.
+        norm: of the pre-trained layer.
+    """
+    if norm is None:
+        refresh_norm(network, name)
+    else:
+        _hold_norm(network.get_submodule(name.rpartition(".")[0]), table, propagations(network)[name], norm)
 
 
 def norm_on(network: nn.Module, name: str) -> SpectralNorm | None:
@@ -208,26 +220,28 @@ def norm_limits(network: nn.Module, label: int) -> list[NormLimit]:
 
 
 @dataclass(frozen=True)
-class PropagatedNames:
-    """The parameters of one network that propagation has put there or taken over, by name."""
+class PropagatedParameters:
+    """The parameters of one network that propagation has put there or taken over."""
 
-    scores: frozenset[str]
-    residuals: frozenset[str]
-    tables: frozenset[str]
+    scores: tuple[nn.Parameter, ...]
+    residuals: tuple[nn.Parameter, ...]
+    tables: tuple[nn.Parameter, ...]
 
     @classmethod
-    def of(cls, network: nn.Module) -> PropagatedNames:
+    def of(cls, network: nn.Module) -> PropagatedParameters:
         made = propagations(network)
-
-        def names(parameters: Iterable[nn.Parameter]) -> frozenset[str]:
-            wanted = set(parameters)
-            return frozenset(name for name, parameter in network.named_parameters() if parameter in wanted)
-
         return cls(
-            names(one.scores for one in made.values()),
-            names(one.residual for one in made.values()),
-            names(table_of(network, name) for name in made),
+            tuple(propagation.scores for propagation in made.values()),
+            tuple(propagation.residual for propagation in made.values()),
+            tuple(table_of(network, name) for name in made),
         )
 
-    def __contains__(self, name: object) -> bool:
-        return name in self.scores or name in self.residuals or name in self.tables
+    @property
+    def every(self) -> tuple[nn.Parameter, ...]:
+        """Scores, residuals and tables."""
+        return (*self.scores, *self.residuals, *self.tables)
+
+    @property
+    def fixed_in_ft(self) -> tuple[nn.Parameter, ...]:
+        """What stage ft does not train: scores and tables."""
+        return (*self.scores, *self.tables)

@@ -6,31 +6,33 @@ stage `ft` then all of G but scores and tables. D's label embedding is propagate
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.methods.base import Batch, Context, Method, multiplier_at
+from rcas_plugin.methods.base import Batch, Context, Method
 from rcas_plugin.methods.bn_propagation.adapter import (
     NormLimit,
-    PropagatedNames,
+    PropagatedParameters,
     norm_in_state,
     norm_limits,
     propagate,
     propagations,
     refresh_norms,
+    set_norm,
+    table_of,
 )
 from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
 from rcas_plugin.methods.label_start import UPDATES, fit_features
 from rcas_plugin.settings import RcasSettings
-from rcas_plugin.weights.adapters import fold_network, rebuild_adapters
 from rcas_plugin.weights.held import hold_buffers
-from rcas_plugin.weights.label_bound import scale_updates
+from rcas_plugin.weights.synapses import SpectralNorm
 
 NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this generator; allowed: fine_tune"
 
@@ -39,14 +41,13 @@ class BnPropagation(Method):
     """Stage `bn`, then stage `ft`; the number of labels may change."""
 
     changes_labels = True
-    freezes = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self.stages = stages_of(context.settings, context.plan, context.total_steps)
         self._stage = self.stage_at(0)
-        self._plain_parameters: dict[str, int] = {}
-        self._own: dict[str, PropagatedNames] = {}
+        self._propagated: dict[str, PropagatedParameters] = {}
+        self._pretrained: list[tuple[nn.Module, str, Tensor, SpectralNorm | None]] = []
 
     @classmethod
     def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
@@ -59,58 +60,60 @@ class BnPropagation(Method):
 
     # putting it in -------------------------------------------------------------------------------------------------------
 
-    def load(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
+        super().attach(gan, checkpoint)
+        if propagations(gan.generator):
+            self._stage = self.stage_at(checkpoint.step)
+        else:
+            self._attach_tables(gan, checkpoint.states)
+        self._propagated = {role: PropagatedParameters.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
+        for network in (gan.generator, gan.ema):  # in stage bn no forward pass changes a buffer, of G or its average
+            if network is not None:
+                hold_buffers(network, lambda: self._stage == "bn")
+
+    def _attach_tables(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+        """Put a propagation around every weight with a row or a column a label, and remember what `load` puts into it."""
         plan = self.context.plan
         tables = find_label_tables(gan, states, plan)
+        if all(table.role != GENERATOR for table in tables):
+            raise RcasError(NO_TABLE)
         new = sorted(plan.slots)
         before = len(plan.names_before)
         order = [before + new.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)]
         for network_name, network in gan.networks.items():
             role = DISCRIMINATOR if network_name == "discriminator" else GENERATOR
-            built, state = network.state_dict(), states[network_name]
-            fitting = {name: value for name, value in state.items() if value.shape == built[name].shape}
-            network.load_state_dict({**built, **fitting})
+            state = states[network_name]
             for table in (table for table in tables if table.role == role):
                 rows = table.rescaled(network, state[table.name])
-                propagate(network, table.name, rows, order, table.dim, labels=(table.offset, before),
-                          norm=norm_in_state(network, table.name, state))  # fmt: skip
+                norm = norm_in_state(network, table.name, state)
+                propagate(network, table.name, rows, order, table.dim, labels=(table.offset, before), norm=norm)
+                self._pretrained.append((network, table.name, rows, norm))
+
+    def load(self, gan: Gan, checkpoint: Checkpoint) -> None:
+        super().load(gan, checkpoint)
+        for network, name, rows, norm in self._pretrained:
+            with torch.no_grad():
+                table_of(network, name).copy_(rows)
+            set_norm(network, name, rows, norm)
+        self._pretrained.clear()
         self._start(gan, "keep")
-        self.keep(gan)
 
     def prepare(self, gan: Gan) -> None:
-        if self.gan is not gan:
-            self.load(gan, {name: network.state_dict() for name, network in gan.networks.items()})
         settings = self.context.settings.label_start
-        own = propagations(gan.generator)
-        if not own:
-            raise RcasError(NO_TABLE)
         self._start(gan, settings.how)
         if settings.how == "match":
             self._match(gan)
         for network in gan.networks.values():
             refresh_norms(network)
-        self._find_own(gan)
-        judged = propagations(gan.discriminator)
-        numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in (*own.values(), *judged.values()))
+        in_generator, in_discriminator = propagations(gan.generator), propagations(gan.discriminator)
+        both = (*in_generator.values(), *in_discriminator.values())
+        numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in both)
         new = len(self.context.plan.slots)
         self.context.log(
-            f"bn_propagation: scores and residuals for {len(own)} weights in G and {len(judged)} in D, "
+            f"bn_propagation: scores and residuals for {len(in_generator)} weights in G and {len(in_discriminator)} in D, "
             f"{numbers:,} parameters a new class, {new * numbers:,} for {new}; "
             f"stage bn {self.stages[0]} steps, stage ft {self.stages[1]} steps"
         )
-        self._hold_buffers(gan)
-
-    def restore(self, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
-        super().restore(gan, states)
-        rebuild_adapters(gan, states)
-        self._find_own(gan)
-        self._hold_buffers(gan)
-
-    def record(self) -> dict[str, Any]:
-        return {"plain_parameters": self._plain_parameters}
-
-    def _find_own(self, gan: Gan) -> None:
-        self._own = {role: PropagatedNames.of(gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
@@ -165,29 +168,11 @@ class BnPropagation(Method):
                     averaged[name].scores.copy_(one.scores)
                     averaged[name].residual.copy_(one.residual)
 
-    def _hold_buffers(self, gan: Gan) -> None:
-        """In stage bn nothing but scores, residuals and tables changes: no forward pass changes a buffer, of G or its average."""
-        for network in (gan.generator, gan.ema):
-            if network is not None:
-                hold_buffers(network, lambda: self._stage == "bn")
-
     # training ------------------------------------------------------------------------------------------------------------
 
-    def optimizers_built(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        self._stage = self.stage_at(step())
-        for role, optimizer in optimizers.items():  # a plain network's optimiser has no scores and no residuals
-            own = 2 * len(propagations(gan.networks[role]))
-            self._plain_parameters[role] = sum(len(group["params"]) for group in optimizer.param_groups) - own
-        super().optimizers_built(gan, optimizers, step)
-
-    def scale_steps(self, gan: Gan, optimizers: Mapping[str, torch.optim.Optimizer], step: Callable[[], int]) -> None:
-        settings = self.context.settings.label_lr
-        for role, optimizer in optimizers.items():
-            factor: float = getattr(settings, role)
-            if factor != 1:
-                own = propagations(gan.networks[role]).values()
-                views = [parameter.detach() for one in own for parameter in (one.scores, one.residual)]
-                scale_updates(optimizer, views, multiplier_at(factor, settings.steps, step))
+    def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
+        made = propagations(gan.networks[role]).values()
+        return [parameter.detach() for propagation in made for parameter in (propagation.scores, propagation.residual)]
 
     def stage_at(self, step: int) -> str:
         """The stage that a step of training, from 0, belongs to: `bn` or `ft`; never one of no steps.
@@ -197,41 +182,36 @@ class BnPropagation(Method):
         bn, ft = self.stages
         return "bn" if step < bn or not ft else "ft"
 
-    def trainable(self, role: str, name: str) -> bool:
-        own = self._own[role]
-        if self._stage == "ft":
-            return name not in own.scores and name not in own.tables
-        return role == DISCRIMINATOR or name in own
+    def trained(self, gan: Gan) -> list[nn.Parameter]:
+        of_generator, of_discriminator = self._propagated[GENERATOR], self._propagated[DISCRIMINATOR]
+        if self._stage == "bn":
+            return [*of_generator.every, *gan.discriminator.parameters()]
+        fixed = {*of_generator.fixed_in_ft, *of_discriminator.fixed_in_ft}
+        return [parameter for parameter in super().trained(gan) if parameter not in fixed]
 
-    def averaged(self, name: str) -> bool:
+    def averaged(self, gan: Gan) -> Iterable[Tensor]:
         """In stage bn the average of what G does not train stays the pre-trained one."""
-        return self._stage == "ft" or name in self._own[GENERATOR]
+        return super().averaged(gan) if self._stage == "ft" else self._propagated[GENERATOR].every
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """`l1 * mean |scores| + l2 * mean residual^2`, the means over all new labels and weights of G; in stage ft the base's.
 
         In stage bn the remaining labels move by their tables alone, and stay good without a term (docs/results/README.md).
         """
-        assert self.gan is not None
         retained = super().generator_loss(batch) if self._stage == "ft" else None
-        settings, own = self.context.settings.propagation, list(propagations(self.gan.generator).values())
+        settings, propagated = self.context.settings.propagation, self._propagated[GENERATOR]
         if not settings.l1 and not settings.l2:
             return retained
-        scores = torch.cat([one.scores.flatten() for one in own])
-        residuals = torch.cat([one.residual.flatten() for one in own])
+        scores = torch.cat([of_weight.flatten() for of_weight in propagated.scores])
+        residuals = torch.cat([of_weight.flatten() for of_weight in propagated.residuals])
         penalty = settings.l1 * scores.abs().mean() + settings.l2 * residuals.square().mean()
         return penalty if retained is None else penalty + retained
 
     def after_step(self, step: int) -> None:
         stage = self.stage_at(step + 1)
-        if stage != self._stage and self.gan is not None:
+        if stage != self._stage:
             self._stage = stage
-            self.choose_trained(self.gan)
             self.context.log(f"bn_propagation: stage ft begins after {step + 1} steps")
-
-    def fold(self, gan: Gan) -> None:
-        for network in gan.networks.values():
-            fold_network(network)
 
 
 #: With fewer images of a new class the whole run is stage bn where the section does not say otherwise: fine-tuning G on so few

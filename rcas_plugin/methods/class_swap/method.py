@@ -49,7 +49,6 @@ class ClassSwap(Method):
     def edit(self, gan: Gan) -> None:
         """Re-initialise the selected weights, and give the slot its start."""
         settings = self.context.settings
-        self.keep(gan)
         chosen, labels = settings.selection, sorted(self.context.plan.slots)
         if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
             selection = self._select(gan, labels)

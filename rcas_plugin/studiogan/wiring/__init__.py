@@ -29,8 +29,12 @@ def start(local_rank: int) -> None:
                         spare=None if goes_on else options.ckpt_dir)  # fmt: skip
 
 
-def report() -> None:
-    """At the end of a swap: the page that `rcas report` makes, in the run's folder."""
-    if RUN.observer is not None and RUN.observer.judge is not None and RUN.worker is not None and RUN.worker.done is not None:
-        page = write_report([RUN.observer.folder], RUN.observer.folder / REPORT)
+def finish() -> None:
+    """At the end of a swap: the method is told, and the page that `rcas report` makes goes into the run's folder."""
+    if RUN.lifecycle is None or RUN.worker is None or RUN.worker.done is None:
+        return
+    RUN.lifecycle.finish()
+    observer = RUN.lifecycle.observer
+    if observer is not None and observer.judge is not None:
+        page = write_report([observer.folder], observer.folder / REPORT)
         print(f"rcas: the report is {page}", flush=True)

@@ -82,7 +82,7 @@ def _check(original: Any) -> Any:
         take_best_alone(self)
         section = self.super_cfgs.get("RCAS")
         if section is not None:
-            self.rcas_run = plan_run(self, vars(section))
+            self.rcas_run, RUN.checkpoint = plan_run(self, vars(section))
             _say_plan(self.rcas_run)
         else:
             check_plain_run(self)

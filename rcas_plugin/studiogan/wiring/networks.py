@@ -11,11 +11,11 @@ from typing import Any
 
 import torch.distributed as dist
 
-from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.gan import Gan, register_minibatch_layer
-from rcas_plugin.methods.base import Context
+from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import write_record
 from rcas_plugin.registry import phases
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.backbones import (
     domain_folder,
@@ -27,7 +27,6 @@ from rcas_plugin.studiogan.run import SwapRun
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.watch.observer import Observer
 from rcas_plugin.weights.accelerate import accelerate
-from rcas_plugin.weights.adapters import rebuild_adapters
 from rcas_plugin.weights.synapses import register_module_type
 
 
@@ -39,12 +38,8 @@ def _load_networks(original: Any) -> Any:
         swap = RUN.swap
         if swap is None:
             return networks
-        cfgs, logger = RUN.cfgs, kwargs.get("logger")
+        cfgs, logger, checkpoint = RUN.cfgs, kwargs.get("logger"), RUN.take_checkpoint()
         gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))
-        if swap.mode == "evaluate":
-            rebuild_adapters(gan, read_states(swap.source, best=cfgs.RUN.load_best))
-            return networks
-        RUN.gan = gan
         context = Context(
             settings=swap.settings,
             plan=swap.plan,
@@ -54,23 +49,21 @@ def _load_networks(original: Any) -> Any:
             log=logger.info if logger is not None else lambda line: None,
             real_images=RUN.data.images_of if RUN.data is not None else None,
         )
-        RUN.method = phases[swap.settings.method](context)
-        if not swap.starts:
-            RUN.method.restore(gan, read_states(swap.source, best=cfgs.RUN.load_best))
-            RUN.step = _step_of(swap.source, cfgs.RUN.load_best)
-            if logger is not None:
-                RUN.observer = _observer(Path(swap.source), swap, None, logger)
-            _accelerate(gan, swap)
+        method: Method = phases[swap.settings.method](context)
+        if swap.mode == "evaluate":
+            if checkpoint.adapted or checkpoint.record.is_of(swap.settings.method):  # else it is plain: pre-trained, or folded
+                Lifecycle.evaluate(method, gan, checkpoint)
             return networks
-        RUN.method.load(gan, read_states(swap.source, best=cfgs.RUN.load_best, folded=True))
-        if context.directory is not None:
-            RUN.observer = _observer(context.directory, swap, gan, logger)
-            RUN.observer.before(gan)
-        RUN.method.prepare(gan)
-        if RUN.observer is not None:
-            RUN.observer.prepared(gan)
+
+        def observe(pretrained: Gan | None) -> Observer | None:
+            return _observer(context.directory, swap, pretrained, logger) if logger is not None and context.directory else None
+
+        start = Lifecycle.begin if swap.starts else Lifecycle.go_on
+        RUN.lifecycle = start(method, gan, checkpoint, observe)
+        if swap.starts and logger is not None:
             shutil.copyfile(_log_file(cfgs), _log_file(cfgs).with_suffix(".kept"))  # upstream removes the log before it loads
-        _accelerate(gan, swap)
+        if swap.settings.accelerate:
+            accelerate(gan.generator, gan.discriminator)
         return networks
 
     return load_generator_discriminator
@@ -95,10 +88,6 @@ def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:
     return _own_folder(cfgs) if logger is not None else None
 
 
-def _step_of(folder: str, best: bool) -> int:
-    return int(read_checkpoint(checkpoint_files(folder, best=best)["D"])["step"])
-
-
 def _parallel(original: Any) -> Any:
     """Several processes average the gradient of what is trained when they are built, and wait for all of it.
 
@@ -109,9 +98,10 @@ def _parallel(original: Any) -> Any:
     def prepare_parallel_training(*args: Any, **kwargs: Any) -> Any:
         model: Any = importlib.import_module("models.model")
         ddp = model.DDP
-        networks = [] if RUN.gan is None else list(RUN.gan.networks.values())
+        lifecycle = RUN.lifecycle
+        networks = [] if lifecycle is None else list(lifecycle.gan.networks.values())
         frozen = any(not parameter.requires_grad for network in networks for parameter in network.parameters())
-        if frozen or RUN.cfgs.RUN.freezeD > 0 or (RUN.method is not None and RUN.method.freezes):
+        if frozen or RUN.cfgs.RUN.freezeD > 0 or (lifecycle is not None and lifecycle.freezes):
             model.DDP = lambda module, **options: ddp(module, **{**options, "find_unused_parameters": True})
         for network in networks:
             network.requires_grad_(True)
@@ -122,16 +112,11 @@ def _parallel(original: Any) -> Any:
             made = original(*args, **kwargs)
         finally:
             model.DDP = ddp
-        if RUN.method is not None and RUN.gan is not None:
-            RUN.method.choose_trained(RUN.gan)
+        if lifecycle is not None:
+            lifecycle.let_gradients()
         return made
 
     return prepare_parallel_training
-
-
-def _accelerate(gan: Gan, swap: SwapRun) -> None:
-    if swap.settings.accelerate:
-        accelerate(gan.generator, gan.discriminator)
 
 
 def _own_folder(cfgs: Any) -> Path:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
-from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR
-from rcas_plugin.methods.base import Batch
 from rcas_plugin.studiogan.active import RUN
 
 
@@ -18,7 +16,7 @@ def _define_losses(original: Any) -> Any:
     @functools.wraps(original)
     def define_losses(self: Any) -> None:
         original(self)
-        if RUN.method is not None:
+        if RUN.lifecycle is not None:
             factor = self.LOSS.mh_lambda if self.LOSS.adv_loss == "MH" else 1.0
             self.LOSS.g_loss = _with_term(self.LOSS.g_loss, GENERATOR, factor)
             self.LOSS.d_loss = _with_term(self.LOSS.d_loss, DISCRIMINATOR)
@@ -30,9 +28,9 @@ def _define_optimizer(original: Any) -> Any:
     @functools.wraps(original)
     def define_optimizer(self: Any, Gen: Any, Dis: Any) -> None:
         original(self, Gen, Dis)
-        if RUN.method is not None and RUN.gan is not None:
-            built = {GENERATOR: self.OPTIMIZATION.g_optimizer, DISCRIMINATOR: self.OPTIMIZATION.d_optimizer}
-            RUN.method.optimizers_built(RUN.gan, built, lambda: RUN.step)
+        if RUN.lifecycle is not None:
+            optimizers = {GENERATOR: self.OPTIMIZATION.g_optimizer, DISCRIMINATOR: self.OPTIMIZATION.d_optimizer}
+            RUN.lifecycle.build_optimizers(optimizers)
 
     return define_optimizer
 
@@ -43,14 +41,10 @@ def _with_term(loss: Any, role: str, factor: float = 1.0) -> Any:
     @functools.wraps(loss)
     def total(*args: Any, **kwargs: Any) -> Any:
         value = loss(*args, **kwargs)
-        if RUN.method is None or not RUN.seen:  # multi-hinge calls d_loss twice an update; the term is added once
+        if RUN.lifecycle is None:
             return value
-        seen, RUN.seen = RUN.seen, []
-        if role == GENERATOR:
-            term = RUN.method.generator_loss(Batch(RUN.step, *seen[0]))
-        else:
-            real, fake = seen[:2]
-            term = RUN.method.discriminator_loss(Batch(RUN.step, *fake, *real))
+        batch = RUN.passes.take(RUN.lifecycle.step, generator=role == GENERATOR)
+        term = None if batch is None else RUN.lifecycle.term(role, batch)
         return value if term is None else value + term / factor
 
     return total
@@ -71,8 +65,10 @@ def _sample_y(original: Any) -> Any:
 def _generate_images(original: Any) -> Any:
     @functools.wraps(original)
     def generate_images(*args: Any, **kwargs: Any) -> Any:
-        made = original(*args, **kwargs)
-        RUN.seen.clear()
+        with RUN.passes.generating():
+            made = original(*args, **kwargs)
+        images, labels, _, _, styles, *_ = made
+        RUN.passes.fakes_made(images, labels, styles)
         return made
 
     return generate_images
@@ -82,14 +78,8 @@ def _toggle_grad(original: Any) -> Any:
     @functools.wraps(original)
     def toggle_grad(model: Any, grad: bool, *args: Any, **kwargs: Any) -> None:
         original(model, grad, *args, **kwargs)
-        if not grad or RUN.method is None or RUN.gan is None:
-            return
-        network = importlib.import_module("utils.misc").peel_model(model)
-        roles: Mapping[Any, str] = {RUN.gan.generator: GENERATOR, RUN.gan.discriminator: DISCRIMINATOR}
-        if network in roles:
-            for name, parameter in network.named_parameters():
-                if not RUN.method.trainable(roles[network], name):
-                    parameter.requires_grad = False
+        if grad and RUN.lifecycle is not None:
+            RUN.lifecycle.freeze(model)
 
     return toggle_grad
 
@@ -99,13 +89,8 @@ def _update_average(original: Any) -> Any:
 
     @functools.wraps(original)
     def update(self: Any, *args: Any, **kwargs: Any) -> None:
-        held = []
-        if RUN.method is not None:
-            named = (*self.target.named_parameters(), *self.target.named_buffers())
-            held = [(tensor.data, tensor.detach().clone()) for name, tensor in named if not RUN.method.averaged(name)]
-        original(self, *args, **kwargs)
-        for tensor, value in held:
-            tensor.copy_(value)
+        with RUN.lifecycle.averaging() if RUN.lifecycle is not None else nullcontext():
+            original(self, *args, **kwargs)
 
     return update
 

@@ -1,0 +1,42 @@
+"""Image folders in memory, for the embedded networks."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+from tqdm.auto import tqdm
+
+from rcas_plugin.data.check import Preparation, problems
+from rcas_plugin.data.folders import ClassFolders
+from rcas_plugin.data.look import look_at
+from rcas_plugin.errors import RcasError
+from rcas_plugin.labels import DataClasses
+
+
+def fingerprint(images: Tensor, classes: DataClasses) -> str:
+    """A name for the content of a data set."""
+    return hashlib.sha256(images.numpy().tobytes() + repr(classes).encode()).hexdigest()[:16]
+
+
+def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized."""
+    # classes of one colour are fine to try things on here, so none is asked about
+    if found := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
+        raise RcasError(found[0])
+    data = ClassFolders(folder, transforms.Compose([
+        _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
+        transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip
+    bar = tqdm(data, desc="reading images", unit="image", delay=2, disable=None)
+    images = torch.stack([image for image, _ in bar])
+    targets = torch.tensor(data.targets)
+    counts = torch.bincount(targets, minlength=len(data.classes)).tolist()
+    return images, targets, DataClasses(tuple(data.classes), tuple(counts))
+
+
+def _centre_square(image: Image.Image) -> Image.Image:
+    return transforms.functional.center_crop(image, min(image.size))  # type: ignore[no-any-return]

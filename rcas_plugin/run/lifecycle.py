@@ -1,0 +1,190 @@
+"""The life cycle of a swap: the calls of its method in the one order that StudioGAN's loop and the embedded one keep.
+
+begin:   attach -> load -> the pre-trained generator is kept for `retain` -> prepare
+go_on:   attach -> the kept generator is read; the engine loads weights and optimisers from the run's checkpoint
+evaluate: attach
+then, in both engines: build_optimizers -> term at each update, averaging, step_done after each step -> finish
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.gan import GENERATOR, Gan
+from rcas_plugin.methods.base import Batch, Method
+from rcas_plugin.methods.retain import RetainLoss
+from rcas_plugin.registry import losses
+from rcas_plugin.run.optimizers import Optimizers, plain_parameters
+from rcas_plugin.watch.observer import Observer
+
+#: Makes what watches a run, given the pre-trained GAN where a swap starts; None in a process that writes nothing.
+Observe = Callable[[Gan | None], Observer | None]
+
+
+class Lifecycle:
+    """One swap by one method, in one process.
+
+    Attributes:
+        method: the method at work.
+        gan: its networks.
+        observer: what watches the run; None where nothing does.
+        step: the step of training that goes on, from 0.
+    """
+
+    def __init__(self, method: Method, gan: Gan, observer: Observer | None = None, step: int = 0) -> None:
+        self.method, self.gan, self.observer, self.step = method, gan, observer, step
+        self._optimizers: Optimizers | None = None
+        self._trained: set[nn.Parameter] = set()
+
+    # putting it in -------------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def begin(cls, method: Method, gan: Gan, checkpoint: Checkpoint, observe: Observe | None = None) -> Lifecycle:
+        """Start a swap: pre-trained weights go in, the method prepares them.
+
+        Args:
+            method: newly made.
+            gan: newly built networks of the config.
+            checkpoint: the pre-trained one; adapters in it are folded.
+            observe: called once the weights are in, before anything is edited.
+        """
+        plain = checkpoint.folded
+        cls.evaluate(method, gan, plain)
+        method.load(gan, plain)
+        method.retained = _retain(method, gan)
+        directory = method.context.directory
+        if method.retained is not None and directory is not None:
+            method.retained.save(directory)
+        observer = observe(gan) if observe is not None else None
+        if observer is not None:
+            observer.before(gan)
+        method.prepare(gan)
+        if observer is not None:
+            observer.prepared(gan)
+        return cls(method, gan, observer)
+
+    @classmethod
+    def go_on(cls, method: Method, gan: Gan, checkpoint: Checkpoint, observe: Observe | None = None) -> Lifecycle:
+        """Go on with a swap: the networks get their shapes; the engine then loads the checkpoint's weights and optimisers.
+
+        Args:
+            method: newly made.
+            gan: newly built networks of the config.
+            checkpoint: the run's own.
+            observe: called with None: the pre-trained GAN is not at hand.
+        """
+        method.retained = _retain(method, gan)  # of plain networks, which its file is one of
+        if method.retained is not None and method.context.directory is not None:
+            method.retained.load(method.context.directory)
+        cls.evaluate(method, gan, checkpoint)
+        return cls(method, gan, observe(None) if observe is not None else None, checkpoint.step)
+
+    @staticmethod
+    def evaluate(method: Method, gan: Gan, checkpoint: Checkpoint) -> None:
+        """Give the networks the shape of a checkpoint's, to look at its images; the engine then loads the weights."""
+        method.gan = gan
+        method.attach(gan, checkpoint)
+
+    # training ------------------------------------------------------------------------------------------------------------
+
+    def build_optimizers(self, optimizers: Mapping[str, torch.optim.Optimizer]) -> None:
+        """Take over the optimisers by role, once: what is not trained leaves them, the slot's own gets its own step."""
+        self._optimizers = Optimizers(optimizers, self.method.context.log)
+        self.choose_trained()
+        settings = self.method.context.settings.label_lr
+        for role in optimizers:
+            multiplier: float = getattr(settings, role)
+            if multiplier == 1:
+                continue
+            views = self.method.slot_views(self.gan, role)
+            self._optimizers.scale(role, views, multiplier, settings.steps, lambda: self.step)
+            if not views:
+                self.method.context.log(f"label_lr: nothing in the {role} belongs to one label alone; it has no effect there")
+
+    def choose_trained(self) -> None:
+        """Ask the method what is trained; nothing else has a gradient or is in an optimiser from now on."""
+        self._trained = set(self.method.trained(self.gan))
+        self.let_gradients()
+        if self._optimizers is not None:
+            self._optimizers.keep(self._trained)
+
+    def let_gradients(self) -> None:
+        """Let what is trained have a gradient, and nothing else of G and D."""
+        for network in (self.gan.generator, self.gan.discriminator):
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter in self._trained)
+                if parameter not in self._trained:
+                    parameter.grad = None
+
+    def freeze(self, network: nn.Module) -> None:
+        """Let no parameter of a network have a gradient that is not trained; upstream turns all of them on for each turn."""
+        for parameter in network.parameters():
+            if parameter not in self._trained:
+                parameter.requires_grad_(False)
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the method may leave parameters untrained at some step."""
+        return type(self.method).trained is not Method.trained
+
+    def term(self, role: str, batch: Batch) -> Tensor | None:
+        """The term that the method adds to the loss of G or D."""
+        return self.method.generator_loss(batch) if role == GENERATOR else self.method.discriminator_loss(batch)
+
+    @contextmanager
+    def averaging(self) -> Iterator[None]:
+        """Around an update of G's moving average: what the method does not let it take in is afterwards what it was."""
+        average, averaged = self.gan.ema, set(self.method.averaged(self.gan))
+        held: list[tuple[Tensor, Tensor]] = []
+        if average is not None:
+            there = _tensors(average)
+            held = [
+                (there[n].detach(), there[n].detach().clone())
+                for n, t in _tensors(self.gan.generator).items()
+                if t not in averaged
+            ]
+        yield
+        with torch.no_grad():
+            for tensor, value in held:
+                tensor.copy_(value)
+
+    def step_done(self, step: int) -> None:
+        """After step `step` of training, from 0: the method is told, and asked what is trained in the next."""
+        self.method.after_step(step)
+        self.step = step + 1
+        if set(self.method.trained(self.gan)) != self._trained:
+            self.choose_trained()
+
+    def saved(self, step: int, *, judged: bool = True) -> dict[str, Any] | None:
+        """After a checkpoint of `step` steps is written: the swap metrics of this moment, where there are any."""
+        return None if self.observer is None else self.observer.saved(step, self.gan, judged=judged)
+
+    def finish(self) -> None:
+        """After the last step, its checkpoint written."""
+        self.method.finish(self.gan)
+
+    def record(self) -> dict[str, Any]:
+        """What is recorded under `method`: the method's own, and what folding its checkpoints needs."""
+        counts = plain_parameters(self.gan, self._optimizers)
+        return {**({"plain_parameters": counts} if counts else {}), **self.method.record()}
+
+
+def _tensors(network: nn.Module) -> dict[str, Tensor]:
+    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
+
+
+def _retain(method: Method, gan: Gan) -> RetainLoss | None:
+    """The loss that keeps the remaining labels' images where the generator has them now, where it is asked for."""
+    settings, plan = method.context.settings, method.context.plan
+    if not settings.retain or not plan.remaining:
+        return None
+    made: RetainLoss = losses["class_swap"](
+        gan, plan, weight=settings.retain, seed=method.context.seed, accelerated=settings.accelerate
+    )
+    return made
