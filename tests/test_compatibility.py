@@ -17,8 +17,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from rcas_plugin import RcasError
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, read_states
 from rcas_plugin.embedded import loop
+from rcas_plugin.embedded.data import read_images
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate
 from rcas_plugin.labels import SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context
@@ -28,6 +31,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.weights.adapters import adapted, fold_state
 
+from .conftest import go_on
 from .fixtures import toy
 
 FIXTURES = Path(__file__).parent / "fixtures"
@@ -57,23 +61,18 @@ class Resumed:
 def resumed(folder: Path) -> Resumed:
     """The run of a fixture in newly built networks, the way an interrupted run goes on. The one place that knows how."""
     config, run = yaml.safe_load((folder / "config.yaml").read_text()), folder / "run"
-    settings, record, states = parse_settings(config["RCAS"]), read_record(run), read_states(run)
-    images, targets, classes = loop._read_images(folder / "data" / "train", 32)
-    plan = resolve_labels(settings, config["DATA"]["num_classes"], classes, record.labels_before,
-                          num_before=len(record.labels_before))  # fmt: skip
+    settings, checkpoint = parse_settings(config["RCAS"]), Checkpoint.read(run)
+    images, targets, classes = read_images(folder / "data" / "train", 32)
+    before = checkpoint.record.labels_before
+    plan = resolve_labels(settings, config["DATA"]["num_classes"], classes, before, num_before=len(before))
     data = SwapDataset(torch.utils.data.TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
     gan = loop.load_gan(folder / "config.yaml", None, seed=5)
     method = phases[settings.method](Context(settings, plan, 0, STEPS, run, log=lambda line: None))
-    method.restore(gan, states)
-    for name, network in gan.networks.items():
-        network.load_state_dict(states[name])
+    lifecycle = go_on(method, gan, checkpoint.states, checkpoint.step)
     source = torch.Generator()
-    training = loop.Loop(gan, images[[int(item) for item in data.items]], torch.tensor(data.labels), torch.tensor(plan.live),
-                         config["OPTIMIZATION"], source)  # fmt: skip
-    training.method, training.current = method, STOPPED
-    method.optimizers_built(gan, training.optimizers, lambda: training.current)
-    for network, role in (("G", "generator"), ("D", "discriminator")):
-        training.optimizers[role].load_state_dict(read_checkpoint(checkpoint_files(run)[network])["optimizer"])
+    training = Loop(gan, images[[int(item) for item in data.items]], torch.tensor(data.labels), torch.tensor(plan.live),
+                    config["OPTIMIZATION"], source, lifecycle=lifecycle)  # fmt: skip
+    training.go_on(checkpoint)
     return Resumed(gan, training.optimizers, training.step, source)
 
 

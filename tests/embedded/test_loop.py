@@ -12,11 +12,13 @@ import yaml
 from PIL import Image
 
 from rcas_plugin import RcasError, Selection
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.embedded import loop, steps
 from rcas_plugin.embedded.data import read_images
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.record import read_record
+from rcas_plugin.watch.observer import read_metrics
 from rcas_plugin.watch.snapshots import load_snapshot, moments
 
 CONFIG = {
@@ -124,3 +126,66 @@ def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
     with pytest.raises(RcasError, match=r"^-data: .*1\.png cannot be read"):
         loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("method", ["fine_tune", "class_swap", "bn_propagation"])
+def test_a_run_that_goes_on_ends_as_if_it_had_not_stopped(
+    method: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of G, D and G's moving average, both optimisers, and what is recorded, to the bit."""
+    average = {**CONFIG["MODEL"], "apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0}
+    (data / "train" / "d").rename(tmp_path / "d")
+    pretrained = loop.train(write(tmp_path, MODEL=average), data, tmp_path / "out", progress=False)
+    (tmp_path / "d").rename(data / "train" / "d")
+    section = {"method": method, "swap": {"b": "d"}, "snapshot_images": 0, "swap_metrics": 0, "retain": 1.0}
+    if method != "fine_tune":
+        section["label_start"] = {"how": "match", "iterations": 2, "batch_size": 4}
+    if method == "bn_propagation":
+        section["stages"] = {"bn": 3}
+    options = {"total_steps": 6, "batch_size": 4, "beta1": 0.0}
+    config = write(tmp_path, MODEL=average, RCAS=section, OPTIMIZATION=options)
+    whole = loop.train(config, data, tmp_path / "whole", pretrained, save_freq=2, progress=False)
+    original = steps.Loop.step
+
+    def stopped(self: steps.Loop, step: int) -> None:
+        if step == 5:
+            raise KeyboardInterrupt
+        original(self, step)
+
+    monkeypatch.setattr(steps.Loop, "step", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(config, data, tmp_path / "parts", pretrained, save_freq=2, progress=False)
+    monkeypatch.setattr(steps.Loop, "step", original)
+    (parts,) = (tmp_path / "parts" / "checkpoints").iterdir()
+    assert Checkpoint.read(parts).step == 4
+    torch.manual_seed(99)
+    assert loop.train(config, data, tmp_path / "parts", parts, save_freq=2, progress=False) == parts
+    first, second, start = Checkpoint.read(whole), Checkpoint.read(parts), Checkpoint.read(pretrained)
+    assert first.step == second.step == 6
+    for network in ("G", "D", "G_ema"):
+        weights, again, before = (content.contents[network]["state_dict"] for content in (first, second, start))
+        keys = [key for key, value in weights.items() if isinstance(value, torch.Tensor)]
+        assert all(torch.equal(weights[key], again[key]) for key in keys)
+        assert any(key not in before or not torch.equal(weights[key], before[key]) for key in keys)
+    for network in ("G", "D"):
+        states = [content.contents[network]["optimizer"]["state"] for content in (first, second)]
+        assert states[0]
+        for index, values in states[0].items():
+            assert all(
+                torch.equal(torch.as_tensor(value), torch.as_tensor(states[1][index][key])) for key, value in values.items()
+            )
+    assert first.record.method == second.record.method
+    assert second.record.source == str(pretrained.resolve())
+
+
+def test_a_checkpoint_is_evaluated_without_a_trace(tmp_path: Path, data: Path) -> None:
+    (data / "train" / "d").rename(tmp_path / "d")
+    pretrained = loop.train(write(tmp_path), data, tmp_path / "out", progress=False)
+    (tmp_path / "d").rename(data / "train" / "d")
+    config = write(tmp_path, RCAS={"method": "fine_tune", "swap": {"b": "d"}, "snapshot_images": 0, "swap_metrics": 4})
+    run = loop.train(config, data, tmp_path / "out", pretrained, progress=False)
+    files = {path: path.stat().st_mtime_ns for path in run.rglob("*")}
+    found = loop.evaluate(config, data, run)
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("*")} == files
+    last = max(read_metrics(run)["steps"].items(), key=lambda item: int(item[0]))[1]
+    assert found["new"] == pytest.approx(last["new"], rel=1e-4, abs=1e-4)
