@@ -22,9 +22,10 @@ from rcas_plugin.labels import label_of, name_labels, reference_of
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import inspect_importance, write_look
-from rcas_plugin.report.page import PAGE, REPORT, verdict, write_report
+from rcas_plugin.report.page import PAGE, REPORT, write_report
 from rcas_plugin.report.runs import find_runs
-from rcas_plugin.settings import reference
+from rcas_plugin.report.verdict import verdict
+from rcas_plugin.settings.command import add_config
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
@@ -60,14 +61,13 @@ def build_parser() -> argparse.ArgumentParser:
         (doctor, "print what was found (StudioGAN, patch, torch, device, seams) and what to do"),
         (install_patch, "give StudioGAN's main.py its --plugin flag (adds lines to that one file)"),
         (uninstall_patch, "take the flag out again, byte for byte"),
-        (config, "print every key of the RCAS section with its default"),
     ):
         command = commands.add_parser(run.__name__.removesuffix("_patch"), help=text, description=text)
         command.set_defaults(run=run)
-        if run is not config:
-            _add_studiogan(command)
+        _add_studiogan(command)
         if run is doctor:
             _add_doctor(command)
+    add_config(commands)
     return parser
 
 
@@ -87,13 +87,6 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
         help="with --data: the checkpoint; which label is which, and the command",
     )
     add("--cfg", type=Path, default=None, metavar="FILE", help="with --data: the config that trained it, where none is recorded")
-
-
-def config(args: argparse.Namespace) -> int:
-    """Print the config reference; 0."""
-    for key, default, text in reference():
-        print(f"{key:36} {default:12} {text}")
-    return 0
 
 
 def install_patch(args: argparse.Namespace) -> int:
@@ -141,7 +134,8 @@ def _add_swap(commands: Any) -> None:
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
         help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
     add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
-    add("--steps", type=int, default=None, help="of the swap (default: a fifth of the pre-training's)")
+    add("--steps", type=int, default=None,
+        help="of the swap (default: a fifth of the pre-training's; after a swap, as many as that one's)")  # fmt: skip
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
     add("--dry-run", action="store_true", help="print the config and the command, and do nothing")

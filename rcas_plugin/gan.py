@@ -58,11 +58,16 @@ def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
+def as_taken(generator: nn.Module, labels: Tensor) -> Tensor:
+    """Integer labels (n,) as the generator takes them: StyleGAN one-hot, (n, labels), every other as they are."""
+    if hasattr(generator, "mapping") and hasattr(generator, "c_dim"):
+        return F.one_hot(labels, cast(int, generator.c_dim))
+    return labels
+
+
 def generate(generator: nn.Module, z: Tensor, labels: Tensor) -> Tensor:
     """Images of G for latents (n, z_dim) and integer labels (n,): (n, channels, height, width), in [-1, 1]."""
-    if hasattr(generator, "mapping") and hasattr(generator, "c_dim"):  # StyleGAN takes the label one-hot
-        return cast(Tensor, generator(z, F.one_hot(labels, cast(int, generator.c_dim)), eval=True))
-    return cast(Tensor, generator(z, labels, eval=True))
+    return cast(Tensor, generator(z, as_taken(generator, labels), eval=True))
 
 
 #: Layers that take statistics over groups of images, by type: the attribute that holds the size of a group.

@@ -13,11 +13,11 @@ from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.methods.retain import RetainLoss
-from rcas_plugin.registry import adapters, callbacks, losses, phases
+from rcas_plugin.registry import adapters, callbacks, losses, methods
 
-phases.register("bn_propagation")(BnPropagation)
-phases.register("class_swap")(ClassSwap)
-phases.register("fine_tune")(FineTune)
+methods.register("bn_propagation")(BnPropagation)
+methods.register("class_swap")(ClassSwap)
+methods.register("fine_tune")(FineTune)
 adapters.register(ADAPTER)(Propagation)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)

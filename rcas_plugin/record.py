@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.files import write_json
+from rcas_plugin.files import is_plain_name, write_json
 from rcas_plugin.labels import LabelPlan, label_of
-from rcas_plugin.settings import RcasSettings, with_preset
+from rcas_plugin.settings import CommonSettings, read_recorded
+from rcas_plugin.settings.common import watching_keys
 
 #: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
 RECORD = "rcas.json"
-#: Keys of the section that change how a swap is watched or computed, and not what it does.
-WATCHING = frozenset({"snapshot_images", "swap_metrics", "tensorboard", "accelerate"})
+#: Keys of the section that are compared by what they mean for this data set and these labels, not as they are written.
+BY_MEANING = ("swap", "remaining", "labels", "new_data", "preset")
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -26,6 +28,73 @@ class FromFile(BaseModel):
     """A part of a file that somebody else may have written: each known key of its own type, unknown keys kept."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+class SwappedSlot(FromFile):
+    """The class of one label before and after a swap; `old` is None where the label was added, or its class has moved."""
+
+    old: str | None
+    new: str
+
+
+class SlotFigures(FromFile):
+    """What the images of one new class were worth (`rcas_plugin.metrics.swap`); None where that was not known."""
+
+    recognised: float | None = None
+    frechet_distance: float | None = None
+
+
+class LineageSwap(FromFile):
+    """One swap of a lineage. What is None is known from the next swap on, which starts from this one's checkpoint.
+
+    Attributes:
+        method: `RCAS.method`.
+        slots: label -> its class before and after.
+        labels_before: the class behind each label when the swap started.
+        labels: the class behind each label since then.
+        steps: how many it took.
+        run: the name of its run, to be shown.
+        task: the name of its file in `tasks/`; None where there is none.
+        sha256: of that file.
+        figures: label -> the figures of the new class when the swap ended; empty where it was not judged.
+    """
+
+    method: str
+    slots: dict[int, SwappedSlot]
+    labels_before: tuple[str, ...]
+    labels: tuple[str, ...]
+    steps: int | None = Field(None, ge=0)
+    run: str | None = None
+    task: str | None = None
+    sha256: str | None = None
+    figures: dict[int, SlotFigures] = Field(default_factory=dict)
+
+    @field_validator("task")
+    @classmethod
+    def _is_no_path(cls, name: str | None) -> str | None:
+        if name is not None and not is_plain_name(name):
+            raise ValueError("it is the name of a file in tasks/, and no path")
+        return name
+
+    @classmethod
+    def of(cls, method: str, slots: Mapping[int, str], before: Sequence[str], labels: Sequence[str]) -> LineageSwap:
+        """A swap as it starts: label -> new class, and the class of each label before and after it."""
+        replaced = {label: name for label, name in enumerate(before) if label in slots and name not in labels}
+        swapped = {label: SwappedSlot(old=replaced.get(label), new=slots[label]) for label in sorted(slots)}
+        return cls(method=method, slots=swapped, labels_before=tuple(before), labels=tuple(labels))
+
+
+@dataclass(frozen=True)
+class Inheritance:
+    """What a swap has from the checkpoint that it starts from (`rcas_plugin.checkpoints.lineage.inherit`).
+
+    Attributes:
+        swaps: the swaps before it, oldest first.
+        base_sha256: of its file `tasks/base.safetensors`.
+    """
+
+    swaps: tuple[LineageSwap, ...] = ()
+    base_sha256: str | None = None
 
 
 class Record(FromFile):
@@ -43,6 +112,8 @@ class Record(FromFile):
         rcas_plugin: the version that wrote it.
         folded_from: of a folded checkpoint, the folder of its run.
         method: what the method itself records.
+        lineage: of a swap, every swap since the GAN was pre-trained, oldest first, this one last; see `swaps`.
+        base_sha256: of the file `tasks/base.safetensors` beside it.
     """
 
     labels: tuple[str, ...] = ()
@@ -56,6 +127,16 @@ class Record(FromFile):
     rcas_plugin: str | None = None
     folded_from: str | None = None
     method: dict[str, Any] = Field(default_factory=dict)
+    lineage: tuple[LineageSwap, ...] = ()
+    base_sha256: str | None = None
+
+    @property
+    def swaps(self) -> tuple[LineageSwap, ...]:
+        """The lineage; of a swap by a version that recorded none, that swap alone."""
+        if self.lineage or self.swap is None:
+            return self.lineage
+        method = str(self.swap.get("method", "class_swap"))
+        return (LineageSwap.of(method, self.slots, self.labels_before, self.labels),)
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -109,8 +190,22 @@ def plain_record(names: Sequence[str]) -> dict[str, Any]:
     return {"labels": list(names), "rcas_plugin": version("rcas-plugin")}
 
 
-def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> dict[str, Any]:
-    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from."""
+def swap_record(
+    settings: CommonSettings, plan: LabelPlan, source: str | Path, inherited: Inheritance | None = None
+) -> dict[str, Any]:
+    """The record of a swap: labels before and after, its settings, and the checkpoint that it started from.
+
+    Args:
+        settings: the RCAS section.
+        plan: which class stands behind which label.
+        source: the checkpoint's folder.
+        inherited: what it has from there, where the swap starts; the lineage is then part of the record.
+    """
+    own = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
+    started = {} if inherited is None else {
+        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, own)],
+        "base_sha256": inherited.base_sha256,
+    }  # fmt: skip
     return {
         **plain_record(plan.names),
         "labels_before": list(plan.names_before),
@@ -118,6 +213,7 @@ def swap_record(settings: RcasSettings, plan: LabelPlan, source: str | Path) -> 
         "remaining": sorted(plan.remaining),
         "swap": settings.model_dump(mode="json"),
         "source": str(Path(source).resolve()),
+        **started,
     }
 
 
@@ -130,20 +226,17 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
     write_json(Path(folder) / RECORD, {**earlier, **record})
 
 
-def same_swap(record: Record, settings: RcasSettings) -> bool:
+def same_swap(record: Record, settings: CommonSettings) -> bool:
     """Whether a section asks for the swap that a run recorded: the one rule for what goes on, and what starts anew.
 
-    The recorded section is read as today's, so that keys that are newer than it have their defaults. Classes and labels are
-    compared by what they mean, and what only watches the swap is not compared.
+    The recorded section is read as its method's of today (`read_recorded`), so that keys that are newer than it have their
+    defaults. Classes and labels are compared by what they mean, and what only watches the swap is not compared.
     """
-    if record.swap is None:
-        return False
-    try:
-        recorded = RcasSettings.model_validate(with_preset(record.swap))
-    except (RcasError, ValidationError):
-        return False  # of another version, or a method that is not at hand
-    by_meaning = {"swap", "remaining", "labels", "new_data", "preset"}
-    one, other = (which.model_dump(exclude=by_meaning | WATCHING) for which in (recorded, settings))
+    recorded = read_recorded(record.swap) if record.swap is not None else None
+    if recorded is None:
+        return False  # no swap, of another version, or of a method that is not at hand
+    not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
+    one, other = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
     return (
         one == other
         and _folder(recorded.new_data) == _folder(settings.new_data)
@@ -154,7 +247,7 @@ def same_swap(record: Record, settings: RcasSettings) -> bool:
     )
 
 
-def _same_slot(record: Record, recorded: RcasSettings, settings: RcasSettings, ref: int | str) -> bool:
+def _same_slot(record: Record, recorded: CommonSettings, settings: CommonSettings, ref: int | str) -> bool:
     label = label_of(ref, record.labels_before)
     if label not in record.slots:
         return False
@@ -163,7 +256,7 @@ def _same_slot(record: Record, recorded: RcasSettings, settings: RcasSettings, r
     return record.slots[label] == new if isinstance(new, str) else recorded.swap.get(str(ref)) == new
 
 
-def _same_remaining(record: Record, recorded: RcasSettings, settings: RcasSettings) -> bool:
+def _same_remaining(record: Record, recorded: CommonSettings, settings: CommonSettings) -> bool:
     if "all" in (recorded.remaining, settings.remaining):
         return recorded.remaining == settings.remaining
     return {label_of(ref, record.labels) for ref in settings.remaining} == set(record.remaining or ())

@@ -63,7 +63,9 @@ class Table(Mapping[str, T], Generic[T]):
 
 
 #: `RCAS.method`: what happens to a loaded GAN before and during fine-tuning. Entries are `methods.base.Method` classes.
-phases: Table[Any] = Table("phase", third_parties.load)
+methods: Table[Any] = Table("method", third_parties.load)
+#: The earlier name of the same table, which packages of third parties register with.
+phases = methods
 #: Terms added to the generator's or the discriminator's loss, asked for by a method.
 losses: Table[Any] = Table("loss", third_parties.load)
 #: Functions that a method calls at a moment of its own, such as `synapse_importance` before the selection.

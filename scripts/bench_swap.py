@@ -35,7 +35,7 @@ from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.curves import area_under, end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
@@ -254,7 +254,7 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     plan = resolve_labels(settings, len(swap.names), DataClasses(data.names, tuple(counts)), swap.names)
     images, labels = training_data(swap, plan, few, seed)
     torch.manual_seed(seed)
-    method = phases[settings.method](
+    method = methods[settings.method](
         Context(settings, plan, seed, steps, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
     )
     before = swap.measure(gan.generator, images=250)

@@ -1,56 +1,56 @@
-"""Write docs/reference.md: every key of the RCAS section and every command with its options, as the code has them."""
+"""Write the keys of the RCAS section and the commands with their options into docs/reference.md, between its marks."""
 
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from rcas_plugin.cli import build_parser
 from rcas_plugin.files import atomic_path
-from rcas_plugin.settings import reference
+from rcas_plugin.registry import methods
+from rcas_plugin.settings.reference import Row, common_rows, in_order, own_rows, presets_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
-START = """# Reference
-
-Every key of the `RCAS` section, and every command with its options. Back to the [README](../README.md)
-
-This page is made from the code by `python scripts/reference.py`; a test fails where the two differ. What the methods do is in
-[Methods](methods.md), how they are used in the [Guide](guide.md).
-"""
-KEYS = """## Keys
-
-The section stands in a StudioGAN config, beside `DATA`, `MODEL` and the others. `rcas config` prints this table. Defaults are
-those of `method: class_swap`; `preset: rcas` has the values of class-swap learning as published.
-"""
-COMMANDS = """## Commands
-
-Each has `--help`. A mistake is one sentence and the exit code 2.
-"""
-MAIN = """## main.py and its surroundings
-
-All of StudioGAN's options are as they were. The plugin adds:
-"""
-MAIN_OPTIONS = (
-    ("`--plugin rcas`", "run under the plugin; `rcas install` gives main.py the flag"),
-    ("`--eval_backbone domain`, `file:PATH`, `code:PATH`", "metrics without a download: [Evaluation](guide/evaluation.md)"),
-    ("`STUDIOGAN_ROOT`", "the StudioGAN that `rcas` uses, where `--studiogan` is not given"),
-    ("`RCAS_CPU_PROCESSES`", "processes of a `-DDP` run on a CPU: [Processes and speed](guide/processes.md)"),
-    ("`WANDB_MODE`, `WANDB_API_KEY`, `WANDB_BASE_URL`", "wandb stays offline unless one of them, or a login, says otherwise"),
-)
 
 
-def page() -> str:
-    """Return the whole page."""
-    return "\n".join(
-        [START, *keys(), COMMANDS, *commands(build_parser()), MAIN, table(("option or variable", "what it is"), MAIN_OPTIONS)]
-    )
+def updated(text: str) -> str:
+    """Return the page with each part between its two marks (`<!-- commands -->`, `<!-- /commands -->`) as the code has it."""
+    parts = {
+        "common keys": key_table(common_rows()),
+        "keys of the methods": "\n".join(keys_of_methods()),
+        "commands": "\n".join(commands(build_parser())),
+    }
+    for name, content in parts.items():
+        before, start, rest = text.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition(f"<!-- /{name} -->")
+        assert start, f"{PAGE} lacks the mark {name}"
+        assert end, f"{PAGE} lacks the mark /{name}"
+        text = f"{before}{start}\n{content}\n{end}{after}"
+    return text
 
 
-def keys() -> list[str]:
-    """Return the part about the section's keys."""
-    rows = ((f"`{key}`", default, text) for key, default, text in reference())
-    return [KEYS, table(("key", "default", "what it is"), rows)]
+def keys_of_methods() -> list[str]:
+    """Return a part for each of the project's own methods: the keys that it has beside the common ones, and its presets."""
+    parts = []
+    for name in in_order():
+        if methods[name].__module__.startswith("rcas_plugin."):  # and none of a package that happens to be installed
+            own = own_rows(name)
+            parts += [f"### {name}\n", key_table(own) if own else "It has no keys of its own.\n", *_presets(name)]
+    return parts
+
+
+def key_table(rows: Iterable[Row]) -> str:
+    """Return a table of keys."""
+    return table(("key", "default", "what it is"), ((f"`{row.key}`", row.default, row.help) for row in rows))
+
+
+def _presets(method: str) -> list[str]:
+    presets = presets_of(method)
+    rows = ((f"`{name}`{', the default' if name == method else ''}", ", ".join(f"`{key}` {value}" for key, value in values))
+            for name, values in presets.items())  # fmt: skip
+    return [table(("preset", "what it sets"), rows)] if presets else []
 
 
 def commands(parser: argparse.ArgumentParser) -> list[str]:
@@ -70,7 +70,7 @@ def _command(command: argparse.ArgumentParser) -> list[str]:
 
 def _option(action: argparse.Action) -> tuple[str, str]:
     value = "" if action.nargs == 0 else str(action.metavar or action.dest.upper())
-    value += " …" if action.nargs == "+" else ""
+    value = {"+": f"{value} …", "?": f"[{value}]"}.get(str(action.nargs), value)
     name = " ".join(filter(None, [", ".join(action.option_strings), value]))
     said = [action.help or ""]
     if action.choices:
@@ -89,17 +89,18 @@ def table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
 
 
 def _plain(text: str) -> str:
-    return text if text.startswith("`") else text.replace("|", "\\|").replace("<", "&lt;")
+    """Return the text with bars and tags escaped, but for code."""
+    return "".join(
+        part if part.startswith("`") else part.replace("|", "\\|").replace("<", "&lt;")
+        for part in re.split(r"(`[^`]*`)", text)
+    )  # fmt: skip
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--print", action="store_true", help="print the page, and write nothing")
-    if parser.parse_args().print:
-        print(page(), end="")
-        return
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    page = updated(PAGE.read_text(encoding="utf-8"))
     with atomic_path(PAGE) as temporary:
-        temporary.write_text(page(), encoding="utf-8")
+        temporary.write_text(page, encoding="utf-8")
     print(PAGE)
 
 

@@ -26,7 +26,7 @@ from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate
 from rcas_plugin.labels import SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context
 from rcas_plugin.record import read_record, same_swap
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.weights.adapters import adapted, fold_state
@@ -67,7 +67,7 @@ def resumed(folder: Path) -> Resumed:
     plan = resolve_labels(settings, config["DATA"]["num_classes"], classes, before, num_before=len(before))
     data = SwapDataset(torch.utils.data.TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
     gan = loop.load_gan(folder / "config.yaml", None, seed=5)
-    method = phases[settings.method](Context(settings, plan, 0, STEPS, run, log=lambda line: None))
+    method = methods[settings.method](Context(settings, plan, 0, STEPS, run, log=lambda line: None))
     lifecycle = go_on(method, gan, checkpoint.states, checkpoint.step)
     source = torch.Generator()
     training = Loop(gan, images[[int(item) for item in data.items]], torch.tensor(data.labels), torch.tensor(plan.live),

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from rcas_plugin.cli import build_parser
-from rcas_plugin.settings import parse_settings
+from rcas_plugin.settings import parse_settings, reference
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -107,7 +107,10 @@ def test_nothing_is_taken_for_a_tag(page: Path) -> None:
 
 def test_the_reference_is_what_the_code_has(load_script: Callable[[str], ModuleType]) -> None:
     script = load_script("reference")
-    assert script.PAGE.read_text(encoding="utf-8") == script.page(), "run: python scripts/reference.py"
+    text = script.PAGE.read_text(encoding="utf-8")
+    assert script.updated(text) == text, "run: python scripts/reference.py"
+    assert script.updated(text.replace("RCAS.retain", "RCAS.retained")) == text
+    assert all(f"| `{row.key}` | " in text for row in reference())
 
 
 def test_every_option_has_help(load_script: Callable[[str], ModuleType]) -> None:

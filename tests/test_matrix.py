@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from rcas_plugin import RcasError
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.studiogan.locate import find_studiogan
 
 ROOT = Path(__file__).parents[1]
@@ -95,7 +95,7 @@ def test_every_method_has_a_column() -> None:
     from config_matrix.cells import CELLS
     from config_matrix.refusals import METHODS
 
-    own = {name for name, method in phases.items() if method.__module__.startswith("rcas_plugin.")}
+    own = {name for name, method in methods.items() if method.__module__.startswith("rcas_plugin.")}
     assert len(own) >= 3
     assert own <= set(METHODS) <= {cell.name for cell in CELLS}
 

@@ -172,3 +172,41 @@ def test_a_recorded_section_of_an_earlier_version_has_todays_defaults() -> None:
     asked = parse_settings({"swap": {"b": "d"}})
     assert same_swap(record.model_copy(update={"swap": older}), asked)
     assert not same_swap(record.model_copy(update={"swap": {**older, "unheard_of": 1}}), asked)
+
+
+#: The section that version 0.1.0 (bc14607) recorded: every key of every method.
+EVERY_KEY: dict[str, Any] = {
+    "preset": None, "swap": {"b": "d"}, "add": [], "classes": None, "remaining": "all", "labels": None, "new_data": None,
+    "balance": True,
+    "importance": {"samples": 2048, "estimator": "per_sample", "objective": "adv_output", "stable": 1.0, "memory_mb": 512},
+    "selection": {"generator_ratio": 0.0, "discriminator_ratio": 0.0, "scope": "layer", "threshold": 10.0, "unit": "element",
+                  "against": "nothing", "damping": 1.0, "exponent": 1.0, "cap": 1.0, "conv": True, "conv_transpose": True,
+                  "linear": True, "embedding": True},
+    "reinit": "zero",
+    "label_start": {"how": "match", "iterations": None, "batch_size": 32, "lr": 0.05, "images": 512},
+    "bn_batches": 60, "label_lr": {"generator": 1.0, "discriminator": 1.0, "steps": 400}, "stages": {"bn": None, "ft": None},
+    "propagation": {"l1": 0.01, "l2": 0.01}, "retain": 10.0, "accelerate": False, "snapshot_images": 16, "swap_metrics": 250,
+    "tensorboard": False,
+}  # fmt: skip
+AT_BC14607: dict[str, dict[str, Any]] = {
+    "class_swap": {"method": "class_swap", **EVERY_KEY, "bn_batches": 0},
+    "bn_propagation": {"method": "bn_propagation", **EVERY_KEY},
+    "fine_tune": {"method": "fine_tune", **EVERY_KEY, "retain": 0.0, "label_start": {**EVERY_KEY["label_start"], "how": "keep"}},
+}
+#: Keys of other methods, which did nothing.
+OTHERS: dict[str, dict[str, Any]] = {
+    "class_swap": {"stages": {"bn": 3, "ft": None}, "propagation": {"l1": 1.0, "l2": 0.0}},
+    "bn_propagation": {"reinit": "init", "bn_batches": 7, "importance": {"samples": 1}, "preset": "class_swap"},
+    "fine_tune": {"label_start": {"how": "mean"}, "selection": {"cap": 0.5}, "stages": {"bn": 3}, "preset": "rcas"},
+}
+
+
+@pytest.mark.parametrize("method", [*AT_BC14607])
+def test_a_record_of_version_0_1_0_goes_on(method: str) -> None:
+    """D3, D4: keys of other methods that it holds are no difference, and what its method does is one."""
+    record = recorded({"method": method, "swap": {"b": "d"}})
+    asked = parse_settings({"method": method, "swap": {"b": "d"}})
+    for more in ({}, OTHERS[method], {"swap_metrics": 3, "tensorboard": True}):
+        assert same_swap(record.model_copy(update={"swap": {**AT_BC14607[method], **more}}), asked), more
+    for changed in ({"retain": 1.0}, {"label_lr": {"generator": 2.0}}, {"balance": False}, {"method": "zap"}):
+        assert not same_swap(record.model_copy(update={"swap": {**AT_BC14607[method], **changed}}), asked), changed

@@ -14,14 +14,15 @@ import rcas_plugin
 from rcas_plugin import Context, Method, RcasError
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.registry import Table, callbacks, losses, objectives, phases
+from rcas_plugin.registry import Table, callbacks, losses, methods, objectives, phases
 from rcas_plugin.settings import parse_settings
 
 from .conftest import begin
 
 
 def test_what_the_plugin_registers() -> None:
-    assert {"class_swap", "fine_tune"} <= set(phases)
+    assert {"class_swap", "fine_tune"} <= set(methods)
+    assert phases is methods, "the earlier name, which packages of third parties register with"
     assert set(losses) == {"class_swap"}
     assert set(callbacks) == {"synapse_importance"}
     assert set(objectives) == {"adv_output", "class_logit", "class_probability", "feature_norm"}
@@ -44,15 +45,15 @@ def test_an_unknown_name_lists_those_there_are() -> None:
 
 
 def test_a_method_of_a_third_party_is_run_by_its_name(monkeypatch: pytest.MonkeyPatch, pair: Any) -> None:
-    monkeypatch.setattr(phases, "_entries", dict(phases._entries))
+    monkeypatch.setattr(methods, "_entries", dict(methods._entries))
 
-    @phases.register("hold_the_generator")
+    @methods.register("hold_the_generator")
     class Hold(Method):
         def trained(self, gan: Gan) -> Iterable[nn.Parameter]:
             return gan.discriminator.parameters()
 
     settings = parse_settings({"method": "hold_the_generator", "swap": {0: 1}})
-    method = phases[settings.method](Context(settings, LabelPlan(2, {0: 1}, {}, ("b",), ("a",))))
+    method = methods[settings.method](Context(settings, LabelPlan(2, {0: 1}, {}, ("b",), ("a",))))
     gan = Gan(*pair, None, gaussian_latents(6))
     lifecycle = begin(method, gan)
     lifecycle.choose_trained()

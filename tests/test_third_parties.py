@@ -11,14 +11,21 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 GOOD = """
+from pydantic import Field
+
 from rcas_plugin.methods.base import Method
 from rcas_plugin.registry import phases
+from rcas_plugin.settings import CommonSettings
 
 assert "class_swap" in phases and len(phases) >= 3
 
+class TheirSettings(CommonSettings):
+    strength: float = Field(0.5, ge=0, description="of theirs")
+
 @phases.register("theirs")
 class Theirs(Method):
-    pass
+    Settings = TheirSettings
+    presets = {"theirs": {"strength": 0.25}}
 """
 
 
@@ -54,14 +61,14 @@ def test_a_broken_package_breaks_nothing_else(broken: Path) -> None:
     code = """
 import sys
 import rcas_plugin
-from rcas_plugin.registry import adapters, phases
+from rcas_plugin.registry import adapters, methods
 from rcas_plugin.settings import parse_settings
-assert phases["class_swap"].__name__ == "ClassSwap"
+assert methods["class_swap"].__name__ == "ClassSwap"
 assert not {"cannot_import", "exits", "works_well"} & set(sys.modules), "nobody has asked for a name of theirs"
-assert phases["theirs"].__name__ == "Theirs"
-assert phases["class_swap"].__name__ == "ClassSwap"
-assert {"class_swap", "theirs"} < set(phases)
-for ask in (phases.__getitem__, lambda name: parse_settings({"method": name, "swap": {0: 1}}), adapters.__getitem__):
+assert methods["theirs"].__name__ == "Theirs"
+assert methods["class_swap"].__name__ == "ClassSwap"
+assert {"class_swap", "theirs"} < set(methods)
+for ask in (methods.__getitem__, lambda name: parse_settings({"method": name, "swap": {0: 1}}), adapters.__getitem__):
     try:
         ask("nobodys")
     except rcas_plugin.RcasError as error:
@@ -71,13 +78,13 @@ for ask in (phases.__getitem__, lambda name: parse_settings({"method": name, "sw
     assert ended.returncode == 0, ended.stderr
     sentences = ended.stdout.splitlines()
     assert len(sentences) == 3
-    assert sentences[0].startswith("there is no phase 'nobodys'; there are: bn_propagation, class_swap, fine_tune, theirs; ")
+    assert sentences[0].startswith("there is no method 'nobodys'; there are: bn_propagation, class_swap, fine_tune, theirs; ")
     assert sentences[1].startswith("RCAS.method: 'nobodys' is unknown; allowed: bn_propagation, class_swap, fine_tune, theirs; ")
     for sentence in sentences:
         assert "cannot_import_point of the package cannot_import could not be loaded" in sentence
         assert "ModuleNotFoundError: No module named 'no_such_module'" in sentence
         assert "exits_point of the package exits could not be loaded" in sentence
-        assert "the phase 'class_swap' is registered already" in sentence
+        assert "the method 'class_swap' is registered already" in sentence
         assert "names_nothing_point of the package names_nothing could not be loaded from no module: at all" in sentence
         assert "works_well" not in sentence
 
@@ -88,6 +95,8 @@ def test_the_commands_go_on(broken: Path) -> None:
     config = run(broken, "-m", "rcas_plugin.cli", "config")
     assert config.returncode == 0, config.stderr
     assert "RCAS.method" in config.stdout
+    assert "# method: theirs\nRCAS.retain                          0.0 " in config.stdout, "a key and a preset of its own"
+    assert "RCAS.strength                        0.25         of theirs" in config.stdout
     doctor = run(broken, "-m", "rcas_plugin.cli", "doctor").stdout
     assert "works_well_point of works_well: there" in doctor
     assert "cannot_import_point of cannot_import: BROKEN: ModuleNotFoundError: No module named 'no_such_module'" in doctor

@@ -17,7 +17,7 @@ def clear_leftovers(save_dir: str | Path, *run: str | Path | None, spare: str | 
     """
     root = Path(save_dir)
     runs = [*(root / "checkpoints").glob("*"), *(Path(folder) for folder in run if folder is not None)]
-    parts = [folder / part for folder in runs for part in (".", "snapshots", "report")]
+    parts = [folder / part for folder in runs for part in (".", "snapshots", "report", "tasks")]
     shared = [root, *(root / name for name in ("domain", "hdf5", "moments", "feats"))]
     pictures = [*(root / "figures").glob("*"), *(root / "statistics").glob("*")]
     left_alone = None if spare is None else Path(spare).resolve()

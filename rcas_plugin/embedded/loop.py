@@ -18,6 +18,7 @@ from tqdm.auto import tqdm
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
+from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
@@ -26,11 +27,11 @@ from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import plain_record, same_swap, swap_record, write_record
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, save_random_state
-from rcas_plugin.settings import RcasSettings, parse_settings
+from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.watch.observer import Observer
 
 
@@ -125,7 +126,7 @@ def evaluate(cfg_file: str | Path, data_dir: str | Path, ckpt_dir: str | Path, *
 def _swap(
     config: Mapping[str, Any],
     cfg_file: str | Path,
-    settings: RcasSettings,
+    settings: CommonSettings,
     data: tuple[Tensor, Tensor, DataClasses],
     save_dir: str | Path,
     ckpt_dir: Path,
@@ -137,6 +138,8 @@ def _swap(
     (images, targets, classes), checkpoint = data, Checkpoint.read(ckpt_dir)
     record, num_classes, total = checkpoint.record, config["DATA"]["num_classes"], config["OPTIMIZATION"]["total_steps"]
     goes_on = same_swap(record, settings)
+    if not goes_on:
+        check_tasks(ckpt_dir, record)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
     before = (
@@ -144,7 +147,7 @@ def _swap(
     )
     plan = resolve_labels(settings, num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if goes_on else record.former)  # fmt: skip
-    method_class = phases[settings.method]
+    method_class = methods[settings.method]
     method_class.check(settings, plan, total)
     if not method_class.changes_labels:
         _check_fits(checkpoint, gan)
@@ -171,7 +174,7 @@ def _swap(
             network.load_state_dict(checkpoint.states[name])
         loop.go_on(checkpoint)
     source = record.source if goes_on and record.source else ckpt_dir
-    return _Run(folder, loop, swap_record(settings, plan, source), seed)
+    return _Run(folder, loop, swap_record(settings, plan, source, lifecycle.inherited), seed)
 
 
 @dataclass

@@ -13,7 +13,7 @@ from rcas_plugin.data.folders import image_files
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.labels.names import RECORDED, How, label_of, name_labels
-from rcas_plugin.settings import ClassRef, RcasSettings
+from rcas_plugin.settings import ClassRef, CommonSettings
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class LabelPlan:
 
 
 def resolve_labels(
-    settings: RcasSettings,
+    settings: CommonSettings,
     num_classes: int,
     classes: DataClasses,
     recorded: Sequence[str] | None = None,
@@ -153,11 +153,11 @@ def resolve_labels(
                      how in ("folders", "other folders"), _remarks(how, names_before, recorded, key))  # fmt: skip
 
 
-def _key_of(settings: RcasSettings, label: int, before: int) -> str:
+def _key_of(settings: CommonSettings, label: int, before: int) -> str:
     return "classes" if settings.classes is not None else "swap" if label < before else "add"
 
 
-def _new_class_names(settings: RcasSettings, classes: DataClasses) -> set[str]:
+def _new_class_names(settings: CommonSettings, classes: DataClasses) -> set[str]:
     """The names of the new classes that lie in the data set itself."""
     if settings.new_data is not None or settings.classes is not None:
         return set()  # of classes, which of them are new is what the pre-trained classes' names decide
@@ -228,7 +228,7 @@ def _slot(ref: ClassRef, names: Sequence[str], how: How, key: str) -> int:
 
 
 def _remaining(
-    settings: RcasSettings,
+    settings: CommonSettings,
     names: Sequence[str],
     slots: Collection[int],
     classes: DataClasses,

@@ -15,7 +15,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.retain import RetainLoss
-from rcas_plugin.settings import RcasSettings
+from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import load_plain, rebuild_adapters
 from rcas_plugin.weights.label_bound import find_label_bound
 
@@ -25,7 +25,7 @@ class Context:
     """What a method is told about the run.
 
     Attributes:
-        settings: the `RCAS` section.
+        settings: the `RCAS` section, of the method's `Settings`.
         plan: which class stands behind which label.
         seed: of everything that the method draws.
         total_steps: of the run; 0 where that is not known.
@@ -35,7 +35,7 @@ class Context:
             label; None where the data are not at hand.
     """
 
-    settings: RcasSettings
+    settings: CommonSettings
     plan: LabelPlan
     seed: int = 0
     total_steps: int = 0
@@ -84,17 +84,25 @@ class Method:
     6. `record` at each save; `finish` after the last.
 
     Attributes:
+        Settings: the keys of its `RCAS` section: those that every method has (`CommonSettings`), or a subclass with more.
+        presets: named sets of values for its keys; the one of the name that it is registered under is its default.
+        settings: the run's section, an object of `Settings`; a subclass with keys of its own repeats the annotation.
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
         gan: the networks, from `attach` on.
         retained: the loss that keeps the remaining labels, where `RCAS.retain` asks for it, before `prepare`.
     """
 
+    Settings: ClassVar[type[CommonSettings]] = CommonSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     changes_labels: ClassVar[bool] = False
 
+    settings: CommonSettings
     gan: Gan
 
     def __init__(self, context: Context) -> None:
-        self.context = context
+        if not isinstance(context.settings, self.Settings):
+            raise TypeError(f"{type(self).__name__} takes {self.Settings.__name__}, not {type(context.settings).__name__}")
+        self.context, self.settings = context, context.settings
         self.retained: RetainLoss | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -105,15 +113,21 @@ class Method:
                 raise RcasError(f"{cls.__qualname__}.{name} is not called any more; {successor} (CONTRIBUTING.md, A new method)")
 
     @classmethod
-    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
-        """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet."""
+    def check(cls, settings: Any, plan: LabelPlan, total_steps: int) -> None:
+        """Raise `RcasError` where the method cannot do what the section asks for; nothing has been built or written yet.
+
+        Args:
+            settings: the `RCAS` section, of the method's own `Settings`; a subclass says so in place of `Any`.
+            plan: which class stands behind which label.
+            total_steps: of the run.
+        """
 
     @classmethod
-    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def check_networks(cls, settings: Any, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
         """Raise `RcasError` where the method cannot work on the config's networks; nothing has been written yet.
 
         Args:
-            settings: the `RCAS` section.
+            settings: the `RCAS` section, as in `check`.
             plan: which class stands behind which label.
             gan: networks of the config, without a moving average, on the CPU; their weights mean nothing.
             states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.

@@ -8,16 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.gan import GENERATOR, Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
+from rcas_plugin.settings.common import Section
 from rcas_plugin.weights.accelerate import autocast
 from rcas_plugin.weights.label_bound import LabelBound, find_label_bound
 from rcas_plugin.weights.synapses import find_synapses
+
+
+class LabelStartSettings(Section):
+    """What the parameters that the slot's label alone reaches start from: keys of each method that calls this module."""
+
+    how: Literal["keep", "mean", "match"] = Field(
+        "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
+    )
+    iterations: int | None = Field(
+        None,
+        gt=0,
+        description="for match: updates of the slot's columns, each less than a training step; 60 if empty, "
+        "in bn_propagation 150 for a class of under 100 images",
+    )
+    batch_size: int = Field(32, gt=1, description="for match: generated images an update")
+    lr: float = Field(0.05, gt=0, description="for match: Adam's")
+    images: int = Field(512, gt=0, description="for match: real images of the new class, at the most")
 
 
 @torch.no_grad()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,9 +13,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
 from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
-from rcas_plugin.metrics.swap import NEAREST, SET_METRICS
+from rcas_plugin.metrics.swap import NEAREST
+from rcas_plugin.report.figures import distances, duration, first_to_reach, numbers, reached, rows_of_labels, rows_of_parts
+from rcas_plugin.report.lineage import lineage_rows
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
-from rcas_plugin.report.runs import Group, Interval, Run, common_level, find_runs, group, panels
+from rcas_plugin.report.runs import Group, Run, common_level, find_runs, group, panels
+from rcas_plugin.report.verdict import verdict
 from rcas_plugin.watch.observer import load_neighbours
 from rcas_plugin.watch.snapshots import FOLDER, load_snapshot, moments
 
@@ -27,9 +28,6 @@ PAGE, REPORT = "report.html", "report"
 ROWS = 12
 #: The most classes in the picture of the confusion.
 CLASSES = 40
-#: What the verdict calls there, gone and intact: the part of its images that shows the new class, the part that shows the old
-#: one, and what the remaining labels may lose.
-THERE, GONE, LOST = 0.8, 0.05, 0.02
 
 
 @dataclass(frozen=True)
@@ -61,6 +59,7 @@ class Section:
     distances: list[tuple[str, str]]
     rows: list[list[str]]
     labels: list[list[str]]
+    lineage: list[list[str]] = field(default_factory=list)
     images: list[Picture] = field(default_factory=list)
     layers: list[Picture] = field(default_factory=list)
     neighbours: list[Picture] = field(default_factory=list)
@@ -101,9 +100,9 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "sections": sections,
         "curves": curves,
         "level": level,
-        "reached": [_reached(one, level) for one in groups] if level is not None else [],
+        "reached": [reached(one, level) for one in groups] if level is not None else [],
         "several": len(groups) > 1,
-        "first": _first(groups, level) if level is not None else "",
+        "first": first_to_reach(groups, level) if level is not None else "",
         "seeds": max(len(one.runs) for one in groups),
     }
     environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -115,32 +114,11 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     return path
 
 
-def verdict(run: Run) -> str:
-    """In a sentence: is the new class there, is the old one gone, are the others intact."""
-    found, before = run.last, run.metrics.get("before", {})
-    slots = run.metrics["slots"].values()
-    news, olds = (" and ".join(str(slot[which]) for slot in slots if slot[which] is not None) for which in ("new", "old"))
-    seen = found["new"].get("recognised")
-    there = "cannot be judged" if seen is None else "is there" if seen >= THERE else "is only partly there"
-    if seen is not None and seen < 0.2:
-        there = "is not there"
-    parts = [f"the new class {news} {there}"]
-    if found["old"]:
-        left = found["old"].get("left")
-        parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
-    rest = found["remaining"].get("recognised")
-    if rest is not None:
-        was = before.get("remaining", {}).get("recognised")
-        parts.append(
-            "the remaining labels are intact" if was is None or rest >= was - LOST else "the remaining labels have suffered"
-        )
-    sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return sentence[0].upper() + sentence[1:] + "."
-
-
 def _section(one: Group, stem: Path) -> Section:
     run = one.runs[0]
-    section = Section(one.name, verdict(run), _numbers(one), _distances(one), _rows(run), _labels(run))
+    section = Section(
+        one.name, verdict(run), numbers(one), distances(one), rows_of_parts(run), rows_of_labels(run), lineage_rows(run)
+    )
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)
@@ -164,113 +142,6 @@ def _section(one: Group, stem: Path) -> Section:
     section.settings = yaml.safe_dump(dict(run.settings), sort_keys=False, allow_unicode=True)
     section.facts = _facts(one)
     return section
-
-
-# numbers -------------------------------------------------------------------------------------------------------------------
-
-
-def _numbers(one: Group) -> list[dict[str, Any]]:
-    """The four numbers; `value` is the one of swap_metrics.json (of the first run)."""
-    last = one.runs[0].last
-    elapsed = last["elapsed_s"]
-    steps = list(one.runs[0].steps)[-1]
-    before = one.runs[0].metrics.get("before", {}).get("remaining", {}).get("recognised")
-    return [
-        {"name": "new class recognised", "key": "new.recognised", "value": last["new"].get("recognised"),
-         "shown": _percent(one.at_end("new", "recognised")), "note": "of the slot's images"},
-        {"name": "old class left", "key": "old.left", "value": last["old"].get("left"),
-         "shown": _percent(one.at_end("old", "left")), "note": "of the slot's images"},
-        {"name": "remaining labels recognised", "key": "remaining.recognised", "value": last["remaining"].get("recognised"),
-         "shown": _percent(one.at_end("remaining", "recognised")),
-         "note": f"{before:.1%} before the swap" if before is not None else ""},
-        {"name": "time", "key": "elapsed_s", "value": elapsed, "shown": duration(elapsed), "note": f"{steps:,} steps"},
-    ]  # fmt: skip
-
-
-def _distances(one: Group) -> list[tuple[str, str]]:
-    found = {"distance to the new class": "new", "distance of the remaining": "remaining"}
-    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
-
-
-FIGURES = ("recognised", *SET_METRICS)
-
-
-def _rows(run: Run) -> list[list[str]]:
-    """Part, moment, then `FIGURES`."""
-    found = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
-    chosen = ["before", "step 0", list(found)[-1]]
-    rows = []
-    for part, name in (("new", "new class"), ("old", "old class"), ("remaining", "remaining labels")):
-        for moment in dict.fromkeys(chosen):
-            values = (found.get(moment) or {}).get(part)
-            if values:
-                shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
-                rows.append([name, moment, *_cells(shown)])
-    return rows
-
-
-def _labels(run: Run) -> list[list[str]]:
-    """Label, class, part, then `FIGURES`, at the last moment."""
-    return [
-        [str(row["label"]), row["class"], row["part"], *_cells([row[figure] for figure in FIGURES])] for row in run.last["labels"]
-    ]
-
-
-def _cells(values: Sequence[float | None]) -> list[str]:
-    percent = "" if values[0] is None else f"{values[0]:.1%}"
-    return [percent, *("" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in values[1:])]
-
-
-def _reached(one: Group, level: float) -> list[str]:
-    reached = one.steps_to(level)
-    seconds = [_time_at(run, step) for run, step in zip(one.runs, reached, strict=True)]
-    if any(math.isinf(step) for step in reached):
-        return [one.name, "not reached", ""]
-    low, high = min(reached), max(reached)
-    steps = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
-    return [one.name, steps, duration(sum(seconds) / len(seconds))]
-
-
-def _first(groups: Sequence[Group], level: float) -> str:
-    """Which of several was at the common level first, in a sentence."""
-    ranked = sorted(groups, key=lambda one: sum(one.steps_to(level)))
-    if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
-        return ""
-    said = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
-            (_reached(one, level) for one in ranked)]  # fmt: skip
-    return f"At a distance of {level:.3g} to the new class: {', '.join(said)}."
-
-
-def _time_at(run: Run, step: float) -> float:
-    """Seconds that a run had taken at a step, by linear interpolation."""
-    if math.isinf(step):
-        return math.inf
-    known = list(run.steps.items())
-    for (low, first), (high, second) in itertools.pairwise(known):
-        if low <= step <= high:
-            return float(first["elapsed_s"] + (step - low) / (high - low) * (second["elapsed_s"] - first["elapsed_s"]))
-    return float(known[0][1]["elapsed_s"])
-
-
-def _percent(interval: Interval | None) -> str:
-    if interval is None:
-        return "not known"
-    mean, low, high = (100 * value for value in interval)
-    return f"{mean:.1f} %" if low == mean == high else f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
-
-
-def _plain(interval: Interval | None) -> str:
-    if interval is None:
-        return "not known"
-    mean, low, high = interval
-    return f"{mean:.3g}" if low == mean == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 # pictures ------------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from rcas_plugin.metrics.curves import end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.schema import Edits, as_json
 from rcas_plugin.record import Record, read_checked, read_record
 from rcas_plugin.report.pictures import Curves
+from rcas_plugin.settings import read_recorded
 from rcas_plugin.watch.observer import EDITS, METRICS, read_metrics
 
 #: mean, lower and upper end; all three alike for a single run.
@@ -48,7 +49,9 @@ class Run:
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        return dict(self.record.swap or {})
+        """The recorded section as its method has it today, so that runs of earlier versions are compared with later ones."""
+        recorded = read_recorded(self.record.swap) if self.record.swap else None
+        return dict(self.record.swap or {}) if recorded is None else recorded.model_dump(mode="json")
 
     @property
     def steps(self) -> dict[int, dict[str, Any]]:

@@ -16,9 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.checkpoints.lineage import inherit
 from rcas_plugin.gan import GENERATOR, Gan
 from rcas_plugin.methods.base import Batch, Method
 from rcas_plugin.methods.retain import RetainLoss
+from rcas_plugin.record import Inheritance
 from rcas_plugin.registry import losses
 from rcas_plugin.run.optimizers import Optimizers, plain_parameters
 from rcas_plugin.watch.observer import Observer
@@ -34,11 +36,13 @@ class Lifecycle:
         method: the method at work.
         gan: its networks.
         observer: what watches the run; None where nothing does.
+        inherited: where the swap starts, what its folder got from the checkpoint that it starts from; None in other processes.
         step: the step of training that goes on, from 0.
     """
 
     def __init__(self, method: Method, gan: Gan, observer: Observer | None = None, step: int = 0) -> None:
         self.method, self.gan, self.observer, self.step = method, gan, observer, step
+        self.inherited: Inheritance | None = None
         self._optimizers: Optimizers | None = None
         self._trained: set[nn.Parameter] = set()
 
@@ -67,7 +71,10 @@ class Lifecycle:
         method.prepare(gan)
         if observer is not None:
             observer.prepared(gan)
-        return cls(method, gan, observer)
+        lifecycle = cls(method, gan, observer)
+        if directory is not None and checkpoint.folder is not None:
+            lifecycle.inherited = inherit(checkpoint.folder, checkpoint.record, checkpoint.states["ema"], directory)
+        return lifecycle
 
     @classmethod
     def go_on(cls, method: Method, gan: Gan, checkpoint: Checkpoint, observe: Observe | None = None) -> Lifecycle:

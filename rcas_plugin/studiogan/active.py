@@ -56,9 +56,9 @@ class ActiveRun:
         known, the config and the time of a step."""
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:
-            of_method = {} if self.lifecycle is None else self.lifecycle.record()
+            of_method, inherited = ({}, None) if self.lifecycle is None else (self.lifecycle.record(), self.lifecycle.inherited)
             about |= {"method": of_method} if of_method else {}
-            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin), **about}
+            return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin, inherited), **about}
         if self.names is None:  # a large data set takes a while to list
             self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)
         return {**plain_record(self.names), **about}

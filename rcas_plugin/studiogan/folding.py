@@ -6,11 +6,15 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, write_checkpoint
+from rcas_plugin.checkpoints.lineage import share_tasks
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.methods.bn_propagation.drawing import draw_similarity, similarity_scores
 from rcas_plugin.record import Record, plain_record, read_record, write_record
 from rcas_plugin.weights.adapters import adapted, fold_state
+
+#: What of a run's record is true of the folded checkpoint too.
+_KEPT = {"labels_before", "slots", "remaining", "lineage", "base_sha256"}
 
 
 def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
@@ -47,7 +51,8 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
             step = int(path.stem.partition("step=")[2])
             write_checkpoint(out, network, when, step, _plain(content, record, network, out))
     if record.labels:
-        kept = record.model_dump(mode="json", include={"labels_before", "slots", "remaining"}, exclude_unset=True)
+        kept = record.model_dump(mode="json", include=_KEPT, exclude_unset=True)
+        share_tasks(source, out, record)
         write_record(out, {**plain_record(record.labels), **kept, "folded_from": str(source.resolve())})
     _write_similarity(out, current["G"]["state_dict"], record)
     return sorted(path.name for path in out.iterdir())

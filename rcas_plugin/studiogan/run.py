@@ -16,13 +16,14 @@ from rcas_plugin.checkpoints.folder import (
     holds_best_alone,
     labels_in,
 )
+from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
 from rcas_plugin.record import RECORD, Record, same_swap
-from rcas_plugin.registry import phases
-from rcas_plugin.settings import RcasSettings, parse_settings
+from rcas_plugin.registry import methods
+from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.weights.adapters import adapted
@@ -44,7 +45,7 @@ class SwapRun:
         origin: the pre-trained checkpoint that the swap started from; `source`, unless the swap goes on.
     """
 
-    settings: RcasSettings
+    settings: CommonSettings
     plan: LabelPlan
     classes: DataClasses
     mode: Mode
@@ -83,7 +84,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
     recorded = record.labels_before if resumes else record.labels  # a swap's own record names the new class in the slot
-    method = phases[settings.method]
+    method = methods[settings.method]
     before = cfgs.DATA.num_classes
     if method.changes_labels:
         before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs, checkpoint)
@@ -100,6 +101,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
+        check_tasks(RUN.ckpt_dir, record)
         check_networks(cfgs, settings, plan, checkpoint)
     source = str(Path(RUN.ckpt_dir).resolve())
     origin = record.source or source if resumes else source
@@ -192,14 +194,14 @@ def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:
             )
 
 
-def check_networks(cfgs: Any, settings: RcasSettings, plan: LabelPlan, checkpoint: Checkpoint) -> None:
+def check_networks(cfgs: Any, settings: CommonSettings, plan: LabelPlan, checkpoint: Checkpoint) -> None:
     """Raise `RcasError` where the method cannot work on this config's networks (`Method.check_networks`)."""
     generator, discriminator = _build(cfgs, cfgs.DATA.num_classes)
     for network in (generator, discriminator):
         if next(network.parameters()).is_meta:
             network.to_empty(device="cpu")
     gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
-    phases[settings.method].check_networks(settings, plan, gan, checkpoint.folded.states)
+    methods[settings.method].check_networks(settings, plan, gan, checkpoint.folded.states)
 
 
 def empty_networks(cfgs: Any, labels: int | None = None) -> dict[str, dict[str, torch.Tensor]]:

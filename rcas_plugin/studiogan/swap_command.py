@@ -21,10 +21,10 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
 from rcas_plugin.record import Record, read_record, same_swap
-from rcas_plugin.settings import ClassRef, RcasSettings, parse_settings
+from rcas_plugin.settings import ClassRef, CommonSettings, parse_settings
 from rcas_plugin.studiogan.locate import main_command
 
-#: Steps of a swap for each step of the pre-training, where --steps says nothing else.
+#: Steps of a pre-trained GAN's first swap for each step of the pre-training, where --steps says nothing else.
 SHARE = 0.2
 #: How often a checkpoint is saved.
 SAVES = 10
@@ -49,7 +49,7 @@ class SwapPlan:
     """
 
     config: dict[str, Any]
-    settings: RcasSettings
+    settings: CommonSettings
     ckpt: Path
     out: Path
     command: tuple[str, ...]
@@ -97,7 +97,7 @@ def plan_swap(
         out: where the swap's runs go; the same swap again with the same one goes on.
         cfg: the config that trained the checkpoint; by default the recorded one, or StudioGAN's own of the run's name.
         method: `RCAS.method`.
-        steps: of the swap; by default a fifth of the pre-training's.
+        steps: of the swap; by default a fifth of the pre-training's, or as many as the swap that it starts from took.
         new_data: a folder of the new class's images, where they are not in `data`.
         labels: class folder of each label at pre-training, where no run recorded them (`RCAS.labels`).
         accelerate: `RCAS.accelerate`.
@@ -130,7 +130,8 @@ def plan_swap(
     run = find_run(out, ckpt, settings)
     options = config.setdefault("OPTIMIZATION", {})
     before = options.get("total_steps") if isinstance(options.get("total_steps"), int) else 0
-    total = steps if steps is not None else before if goes_on else math.ceil(SHARE * before / 100) * 100
+    swapped = record.swap is not None  # its config has the steps of that swap, and not of the pre-training
+    total = steps if steps is not None else before if swapped else math.ceil(SHARE * before / 100) * 100
     if total < 1:
         raise RcasError("--steps is missing; the config does not say how long the pre-training was")
     config["RCAS"], options["total_steps"] = section, total
@@ -150,7 +151,8 @@ def plan_swap(
     seconds = record.seconds_per_step
     if seconds and step < total:
         left = (total - step) * seconds
-        sentences.append(f"about {_minutes(left)} at the {seconds:.2g} s a step of the pre-training; an added loss takes longer")
+        measured = "that run" if swapped else "the pre-training; an added loss takes longer"
+        sentences.append(f"about {_minutes(left)} at the {seconds:.2g} s a step of {measured}")
     return SwapPlan(config, settings, ckpt, out, tuple(command), tuple(sentences), done=run is not None and step >= total)
 
 
@@ -180,7 +182,7 @@ def shown(plan: SwapPlan) -> str:
     return f"# {CONFIG}\n{plan.text}\n{shlex.join(plan.command_with(CONFIG))}"
 
 
-def find_run(out: Path, ckpt: Path, settings: RcasSettings) -> Path | None:
+def find_run(out: Path, ckpt: Path, settings: CommonSettings) -> Path | None:
     """The run of a swap that can be gone on with, or None: `ckpt` itself, or the newest in `out` that started from it."""
     source = ckpt.resolve()
     saved: dict[float, Path] = {}

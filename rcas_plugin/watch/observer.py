@@ -23,7 +23,7 @@ from rcas_plugin.metrics.judge import Judge, real_data
 from rcas_plugin.metrics.schema import Metrics, as_json
 from rcas_plugin.metrics.swap import in_words
 from rcas_plugin.record import read_checked
-from rcas_plugin.settings import RcasSettings
+from rcas_plugin.settings import CommonSettings
 from rcas_plugin.watch.edits import Parameters, edits, parameters_of
 from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.watch.snapshots import images_of, pixels_of, save_snapshot
@@ -49,7 +49,7 @@ class Observer:
         self,
         folder: Path,
         plan: LabelPlan,
-        settings: RcasSettings,
+        settings: CommonSettings,
         judge: Judge | None,
         *,
         about: str = "",
@@ -77,7 +77,7 @@ class Observer:
         cls,
         folder: Path,
         plan: LabelPlan,
-        settings: RcasSettings,
+        settings: CommonSettings,
         *,
         base: Dataset[Any],
         targets: Sequence[int],

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,19 @@ def attach(network: nn.Module, name: str, table: Tensor, adapter: nn.Module) -> 
     parametrize.register_parametrization(layer, tensor, adapter.to(old.device, old.dtype), unsafe=True)
 
 
+def rebuilt(adapter: str, parts: Mapping[str, Any], earlier: Sequence[Mapping[str, Any]] = ()) -> nn.Module:
+    """An adapter made from its part of a state dict.
+
+    Args:
+        adapter: its name in `registry.adapters`.
+        parts: its part of the state dict.
+        earlier: the parts that adapted the same weight in the swaps before, oldest first, for an adapter that builds on those.
+    """
+    rebuild = adapters[adapter].rebuild
+    knows_earlier = "earlier" in inspect.signature(rebuild).parameters
+    return cast(nn.Module, rebuild(parts, earlier=earlier) if knows_earlier else rebuild(parts))
+
+
 def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
     """Put the adapters of a checkpoint into newly built networks, which it can then be loaded into.
 
@@ -64,7 +78,7 @@ def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
     for network_name, network in gan.networks.items():
         for name, adapter in adapted(states[network_name]).items():
             table, parts = parts_of(states[network_name], name)
-            attach(network, name, table, adapters[adapter].rebuild(parts))
+            attach(network, name, table, rebuilt(adapter, parts))
 
 
 @torch.no_grad()
@@ -74,8 +88,13 @@ def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: value for key, value in state.items() if _BETWEEN not in key}
     for name, adapter in names.items():
         table, parts = parts_of(state, name)
-        plain[name] = adapters[adapter].rebuild(parts).to(table.dtype)(table).contiguous()
+        plain[name] = computed(table, rebuilt(adapter, parts))
     return plain
+
+
+def computed(table: Tensor, adapter: nn.Module) -> Tensor:
+    """The plain weight that an adapter makes of a table, in the table's type."""
+    return cast(Tensor, adapter.to(table.dtype)(table)).contiguous()
 
 
 def plain_name(key: str) -> str | None:

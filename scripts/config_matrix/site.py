@@ -16,7 +16,9 @@ from config_matrix.reduction import ADDED, NEW, SLOT, is_conditional, reduce_con
 
 TRAIN = ("-t", "-metrics", "none", "--num_workers", "0", "--print_freq", "1", "--seed", "1")
 STEPS, MORE = 2, 4  # a run, and what it goes on to
-COMMON = {"snapshot_images": 4, "swap_metrics": 0, "importance": {"samples": 10, "memory_mb": 64}}
+COMMON = {"snapshot_images": 4, "swap_metrics": 0}
+#: Keys of class_swap alone.
+CLASS_SWAP = {"label_start": {"iterations": 4}, "importance": {"samples": 10, "memory_mb": 64}}
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,9 @@ class Site:
 
 
 def swap_section(**keys: Any) -> dict[str, Any]:
-    """An RCAS section that puts the new class into the slot."""
-    return {"swap": {SLOT: NEW}, "label_start": {"iterations": 4}, **keys}
+    """An RCAS section of class_swap, or of a method without keys of its own, that puts the new class into the slot."""
+    more = CLASS_SWAP if keys.get("method", "class_swap") == "class_swap" else {}
+    return {"swap": {SLOT: NEW}, **more, **keys}
 
 
 def propagation_section(stages: dict[str, int], *, add: bool = False) -> dict[str, Any]:

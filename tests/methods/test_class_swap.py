@@ -25,7 +25,8 @@ PLAN = LabelPlan(4, {3: 0}, {1: 1, 2: 2}, ("a", "b", "c", "new"), ("a", "b", "c"
 
 
 def context(directory: Path | None = None, **section: Any) -> Context:
-    settings = parse_settings({"swap": {3: 0}, "importance": {"samples": 6}, **section})
+    few = {"importance": {"samples": 6}} if section.get("method", "class_swap") == "class_swap" else {}
+    settings = parse_settings({"swap": {3: 0}, **few, **section})
     return Context(settings, PLAN, seed=1, directory=directory, log=lambda line: None)
 
 

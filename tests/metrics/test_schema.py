@@ -15,8 +15,10 @@ from hypothesis import strategies as st
 
 from rcas_plugin import RcasError
 from rcas_plugin.record import RECORD
-from rcas_plugin.report import page
+from rcas_plugin.report import figures, page
+from rcas_plugin.report.lineage import lineage_rows
 from rcas_plugin.report.runs import Run, common_level, group, panels
+from rcas_plugin.report.verdict import verdict
 from rcas_plugin.watch.observer import EDITS, METRICS, read_metrics
 
 NONE = dict.fromkeys(("kernel_distance", "precision", "recall", "density", "coverage"))
@@ -26,11 +28,13 @@ MOMENT = {
     "labels": [{"label": 0, "class": "n", "part": "new", **NEW}], "confusion": {"0": [1, 2]},
 }  # fmt: skip
 JUDGE = {"classes": ["n", "o"], "accuracy": 0.9, "held_out": 10, "accuracy_by_class": {"n": 1.0}, "about": ""}
+SWAP = {"method": "x", "slots": {"0": {"old": None, "new": "n"}}, "labels_before": ["o", "r"], "labels": ["n", "r"]}
 CONTENT: dict[str, dict[str, Any]] = {
     METRICS: {"judge": JUDGE, "images_a_label": 3, "labels": ["n", "r"], "slots": {"0": {"new": "n", "old": "o"}},
               "before": MOMENT, "steps": {"0": MOMENT, "10": MOMENT}, "machine": "m"},
     EDITS: {"generator": {"w": {"changed": 1, "of": 2, "relative": 0.5}}, "discriminator": {}},
-    RECORD: {"labels": ["n", "r"], "swap": {"method": "x"}, "source": "GAN", "slots": {"0": "n"}},
+    RECORD: {"labels": ["n", "r"], "swap": {"method": "x"}, "source": "GAN", "slots": {"0": "n"}, "lineage": [
+        {**SWAP, "steps": 3, "task": "t", "sha256": "0", "figures": {"0": {"recognised": 0.5, "frechet_distance": 1}}}, SWAP]},
 }  # fmt: skip
 
 
@@ -38,14 +42,15 @@ def read_all(folder: Path) -> None:
     """What `rcas report` takes from the files before it draws anything."""
     run = Run.read(folder)
     groups = group([run])
-    page.verdict(run)
+    verdict(run)
+    lineage_rows(run)
     common_level(groups)
     panels(groups)
     for weights in run.edits.values():
         assert all(edit["changed"] / edit["of"] >= 0 for edit in weights.values())
-    assert [page._title(groups), page._numbers(groups[0]), page._distances(groups[0]), page._facts(groups[0])]
-    assert page._rows(run)
-    assert len(page._labels(run)) == len(run.last["labels"])
+    assert [page._title(groups), figures.numbers(groups[0]), figures.distances(groups[0]), page._facts(groups[0])]
+    assert figures.rows_of_parts(run)
+    assert len(figures.rows_of_labels(run)) == len(run.last["labels"])
     assert all(page._row_name(int(label), run.metrics["labels"], run.metrics["slots"]) for label in run.metrics["slots"])
 
 

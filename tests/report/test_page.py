@@ -13,8 +13,10 @@ from PIL import Image
 
 from rcas_plugin import RcasError, cli
 from rcas_plugin.metrics.curves import mean_interval
-from rcas_plugin.report.page import duration, verdict, write_report
+from rcas_plugin.report.figures import duration
+from rcas_plugin.report.page import write_report
 from rcas_plugin.report.runs import Run, common_level, find_runs, group
+from rcas_plugin.report.verdict import verdict
 from rcas_plugin.watch.observer import METRICS
 
 from ..conftest import Watched

@@ -13,7 +13,7 @@ import yaml
 from rcas_plugin import RcasError
 from rcas_plugin.files import write_json
 from rcas_plugin.labels import resolve_labels
-from rcas_plugin.record import swap_record
+from rcas_plugin.record import Inheritance, read_record, swap_record
 from rcas_plugin.studiogan import swap_command
 from rcas_plugin.studiogan.data import folder_classes
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
@@ -215,3 +215,32 @@ def test_sentences_name_the_option(room: Path) -> None:
     ckpt = checkpoint(room / "ckpt", {"config": CONFIG})
     with pytest.raises(RcasError, match=r'^--labels: nothing records .* in order: --labels "8" "9" "x"$'):
         plan(room, ckpt, "8", "0")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+@pytest.mark.parametrize("named", [True, False])
+def test_a_swap_of_a_swap_of_a_swap(room: Path, kept: bool, named: bool) -> None:
+    """Issue 14: each from the run before; the same slot again, other slots, classes that come back; old folders there or gone."""
+    train, labels = room / "data" / "train", list(LABELS)
+    source = checkpoint(room / "ckpt", {"config": CONFIG, **({} if named else {"labels": LABELS})})
+    for number, (slot, new) in enumerate((("9", "0"), ("0", "rust"), ("8", "9"), ("x", "0"), ("9", "8"))):
+        for name in () if kept else (*labels, *(path.name for path in train.iterdir()), new):
+            here, gone = train / name, room / f"gone-{name}"
+            wanted = name in labels or name == new
+            if (gone if wanted else here).is_dir():
+                (gone if wanted else here).rename(here if wanted else gone)
+        more = {"labels": LABELS} if named and not number else {}
+        found = plan(room, source, slot, new, **more)
+        assert found.config["RCAS"]["swap"] == {slot: new}
+        assert found.config["OPTIMIZATION"]["total_steps"] == 500, "as many steps as the first swap of the pre-trained GAN"
+        assert (found.run, found.done) == (None, False)
+        record = read_record(source)
+        made = resolve_labels(found.settings, 3, folder_classes(train), record.labels)
+        labels[labels.index(slot)] = new
+        assert list(made.names) == labels
+        written = swap_record(found.settings, made, source, Inheritance(record.swaps))
+        config = {key: section for key, section in found.config.items() if key != "RCAS"}
+        source = checkpoint(room / "out" / "checkpoints" / str(number), {**written, "config": config}, step=500)
+        assert plan(room, source, slot, new).done, "the same command on the run itself"
+    assert [next(iter(swap.slots)) for swap in read_record(source).lineage] == [1, 1, 0, 2, 0]
+    assert labels == ["8", "rust", "0"]

@@ -132,9 +132,10 @@ class Trained:
         (self.checkpoint,) = (root / "pre" / "checkpoints").iterdir()
 
     def swap_config(self, path: Path, *, steps: int = 4, sections: dict[str, Any] | None = None, **rcas: Any) -> Path:
-        section = {"swap": {"b": "d"}, "importance": {"samples": 8}, "snapshot_images": 2, "swap_metrics": 0}
-        section.update({"preset": "rcas", **rcas})
-        return write_config(path, steps=steps, RCAS=section, **(sections or {}))
+        section: dict[str, Any] = {"swap": {"b": "d"}, "snapshot_images": 2, "swap_metrics": 0}
+        if rcas.get("method", "class_swap") == "class_swap":
+            section |= {"preset": "rcas", "importance": {"samples": 8}}
+        return write_config(path, steps=steps, RCAS={**section, **rcas}, **(sections or {}))
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from rcas_plugin.gan import Gan, generate, sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
 from rcas_plugin.methods.base import Method
 from rcas_plugin.methods.bn_propagation.adapter import PropagatedParameters, propagations
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
@@ -83,7 +83,7 @@ def method_for(name: str, labels: int, **section: Any) -> Method:
     settings = parse_settings({"method": name, "labels": list("abc"), "retain": 0, **section})
     plan = resolve_labels(settings, labels, DataClasses(tuple("abcdef"), (500,) * 6), num_before=3)
     real = torch.rand(8, 3, 32, 32, generator=torch.Generator().manual_seed(5)) - 0.5
-    return phases[name](Context(settings, plan, 1, 4, log=lambda line: None, real_images=lambda label, n: real))
+    return methods[name](Context(settings, plan, 1, 4, log=lambda line: None, real_images=lambda label, n: real))
 
 
 @pytest.mark.slow

@@ -29,8 +29,8 @@ from rcas_plugin.methods.bn_propagation.adapter import (
     table_of,
 )
 from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
+from rcas_plugin.methods.bn_propagation.settings import PRESETS, BnPropagationSettings
 from rcas_plugin.methods.label_start import UPDATES, fit_features
-from rcas_plugin.settings import RcasSettings
 from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.synapses import SpectralNorm
 
@@ -40,21 +40,26 @@ NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this g
 class BnPropagation(Method):
     """Stage `bn`, then stage `ft`; the number of labels may change."""
 
+    Settings = BnPropagationSettings
+    presets = PRESETS
+    settings: BnPropagationSettings
     changes_labels = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self.stages = stages_of(context.settings, context.plan, context.total_steps)
+        self.stages = stages_of(self.settings, context.plan, context.total_steps)
         self._stage = self.stage_at(0)
         self._propagated: dict[str, PropagatedParameters] = {}
         self._pretrained: list[tuple[nn.Module, str, Tensor, SpectralNorm | None]] = []
 
     @classmethod
-    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+    def check(cls, settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> None:
         stages_of(settings, plan, total_steps)
 
     @classmethod
-    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def check_networks(
+        cls, settings: BnPropagationSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         if all(table.role != GENERATOR for table in find_label_tables(gan, states, plan)):
             raise RcasError(NO_TABLE)
 
@@ -99,7 +104,7 @@ class BnPropagation(Method):
         self._start(gan, "keep")
 
     def prepare(self, gan: Gan) -> None:
-        settings = self.context.settings.label_start
+        settings = self.settings.label_start
         self._start(gan, settings.how)
         if settings.how == "match":
             self._match(gan)
@@ -123,7 +128,7 @@ class BnPropagation(Method):
             for propagation in propagations(network).values():
                 scores = propagation.scores
                 for row, label in enumerate(new):
-                    if how == "mean" or label >= propagation.rows or self.context.settings.classes is not None:
+                    if how == "mean" or label >= propagation.rows or self.settings.classes is not None:
                         scores[row] = 1 / propagation.rows
                     else:
                         scores[row] = 0
@@ -131,7 +136,7 @@ class BnPropagation(Method):
 
     def _match(self, gan: Gan) -> None:
         """Fit each new label's scores and residuals in G to the features that its real images have in D."""
-        plan, settings, images = self.context.plan, self.context.settings, self.context.real_images
+        plan, settings, images = self.context.plan, self.settings, self.context.real_images
         if images is None:
             self.context.log("bn_propagation: no real images are at hand to match; scores start from one class or all alike")
             return
@@ -199,7 +204,7 @@ class BnPropagation(Method):
         In stage bn the remaining labels move by their tables alone, and stay good without a term (docs/results/README.md).
         """
         retained = super().generator_loss(batch) if self._stage == "ft" else None
-        settings, propagated = self.context.settings.propagation, self._propagated[GENERATOR]
+        settings, propagated = self.settings.propagation, self._propagated[GENERATOR]
         if not settings.l1 and not settings.l2:
             return retained
         scores = torch.cat([of_weight.flatten() for of_weight in propagated.scores])
@@ -226,7 +231,7 @@ def has_few(plan: LabelPlan, label: int) -> bool:
     return plan.counts.get(label, FEW) < FEW
 
 
-def stages_of(settings: RcasSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
+def stages_of(settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
     """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
 
     Raises:

@@ -12,9 +12,9 @@ from rcas_plugin.importance.reinit import reinitialize
 from rcas_plugin.importance.selection import Selection, Stable, select_synapses
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Method
+from rcas_plugin.methods.class_swap.settings import PRESETS, ClassSwapSettings
 from rcas_plugin.methods.label_start import UPDATES, match_features, start_at_mean
 from rcas_plugin.registry import callbacks
-from rcas_plugin.settings import RcasSettings
 from rcas_plugin.watch.snapshots import save_snapshot
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
 from rcas_plugin.weights.label_bound import find_label_bound
@@ -23,8 +23,12 @@ from rcas_plugin.weights.label_bound import find_label_bound
 class ClassSwap(Method):
     """Importance -> selection -> re-initialisation -> the slot's start -> batch norm's statistics; training is upstream's."""
 
+    Settings = ClassSwapSettings
+    presets = PRESETS
+    settings: ClassSwapSettings
+
     @classmethod
-    def check(cls, settings: RcasSettings, plan: LabelPlan, total_steps: int) -> None:
+    def check(cls, settings: ClassSwapSettings, plan: LabelPlan, total_steps: int) -> None:
         super().check(settings, plan, total_steps)
         if not plan.remaining and settings.selection.against != "nothing":
             raise RcasError("RCAS.selection.against: no label remains to select against; allowed: nothing")
@@ -32,7 +36,9 @@ class ClassSwap(Method):
             raise RcasError("RCAS.label_start.how: no label remains to take the mean of; allowed: keep, match")
 
     @classmethod
-    def check_networks(cls, settings: RcasSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
+    def check_networks(
+        cls, settings: ClassSwapSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]
+    ) -> None:
         how = settings.label_start.how
         if how != "keep" and all(bound.role != GENERATOR for bound in find_label_bound(gan, plan.num_classes)):
             raise RcasError(
@@ -41,14 +47,14 @@ class ClassSwap(Method):
 
     def prepare(self, gan: Gan) -> None:
         self.edit(gan)
-        directory, settings = self.context.directory, self.context.settings
+        directory, settings = self.context.directory, self.settings
         if settings.bn_batches and directory is not None:  # both states are kept: stale statistics fake forgetting
             save_snapshot(directory, "stale", gan, self.context.plan.live, settings.snapshot_images)
         self.recalibrate(gan)
 
     def edit(self, gan: Gan) -> None:
         """Re-initialise the selected weights, and give the slot its start."""
-        settings = self.context.settings
+        settings = self.settings
         chosen, labels = settings.selection, sorted(self.context.plan.slots)
         if chosen.generator_ratio or chosen.discriminator_ratio or chosen.scope == "threshold":
             selection = self._select(gan, labels)
@@ -65,7 +71,7 @@ class ClassSwap(Method):
 
     def recalibrate(self, gan: Gan) -> None:
         """Estimate the generators' batch-norm statistics anew."""
-        settings = self.context.settings
+        settings = self.settings
         for generator in (gan.generator, gan.ema):
             if generator is not None:
                 reestimate_batch_norm(
@@ -73,7 +79,7 @@ class ClassSwap(Method):
                 )
 
     def _select(self, gan: Gan, labels: list[int]) -> Selection:
-        chosen = self.context.settings.selection
+        chosen = self.settings.selection
         against = self._importance(gan, sorted(self.context.plan.remaining)) if chosen.against != "nothing" else None
 
         def select(importance: Importance) -> Selection:
@@ -91,7 +97,7 @@ class ClassSwap(Method):
                 kinds=chosen.kinds,
             )
 
-        wanted = self.context.settings.importance.stable
+        wanted = self.settings.importance.stable
         stable = Stable(wanted, select) if wanted < 1 else None
         importance = self._importance(gan, labels, stable)
         if stable is not None and stable.reached is not None:
@@ -102,7 +108,7 @@ class ClassSwap(Method):
         return select(importance)
 
     def _importance(self, gan: Gan, labels: list[int], stop: Stable | None = None) -> Importance:
-        settings = self.context.settings
+        settings = self.settings
         found: Importance = callbacks["synapse_importance"](
             gan.generator,
             gan.discriminator,
@@ -119,7 +125,7 @@ class ClassSwap(Method):
         return found
 
     def _start_labels(self, gan: Gan) -> None:
-        settings, plan, images = self.context.settings, self.context.plan, self.context.real_images
+        settings, plan, images = self.settings, self.context.plan, self.context.real_images
         if settings.label_start.how == "mean":
             start_at_mean(gan, plan.num_classes, sorted(plan.slots), sorted(plan.remaining))
         if settings.label_start.how != "match":

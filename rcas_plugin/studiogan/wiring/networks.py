@@ -14,7 +14,7 @@ import torch.distributed as dist
 from rcas_plugin.gan import Gan, register_minibatch_layer
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import write_record
-from rcas_plugin.registry import phases
+from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.backbones import (
@@ -49,7 +49,7 @@ def _load_networks(original: Any) -> Any:
             log=logger.info if logger is not None else lambda line: None,
             real_images=RUN.data.images_of if RUN.data is not None else None,
         )
-        method: Method = phases[swap.settings.method](context)
+        method: Method = methods[swap.settings.method](context)
         if swap.mode == "evaluate":
             if checkpoint.adapted or checkpoint.record.is_of(swap.settings.method):  # else it is plain: pre-trained, or folded
                 Lifecycle.evaluate(method, gan, checkpoint)

@@ -1,0 +1,95 @@
+"""The keys of `method: class_swap`, and its presets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import Field
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.methods.label_start import LabelStartSettings
+from rcas_plugin.registry import objectives
+from rcas_plugin.settings.common import CommonSettings, Section
+
+
+def _objective_names(schema: dict[str, Any]) -> None:
+    schema["enum"] = sorted(objectives)
+
+
+class ImportanceSettings(Section):
+    """How much each weight serves the old class (`rcas_plugin.importance.estimate`)."""
+
+    samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over, at the most")
+    estimator: Literal["per_sample", "fisher", "batch", "output_norm"] = Field(
+        "per_sample", description="mean absolute gradient, mean squared gradient, absolute mean gradient, or MAS's"
+    )
+    objective: str = Field(
+        "adv_output",
+        description="what is differentiated: adv_output (D's logit), class_logit, class_probability, feature_norm",
+        json_schema_extra=_objective_names,
+    )
+    stable: float = Field(
+        1.0, ge=0, le=1, description="stop sampling once the selection overlaps this much with the one of half the samples"
+    )
+    memory_mb: int = Field(512, gt=0, description="memory for per-sample gradients; sets the batch size")
+
+
+class SelectionSettings(Section):
+    """Which weights are re-initialised (`rcas_plugin.importance.selection`)."""
+
+    generator_ratio: float = Field(0.0, ge=0, le=1, description="part of G's weights that is selected")
+    discriminator_ratio: float = Field(0.0, ge=0, le=1, description="part of D's weights that is selected")
+    scope: Literal["layer", "global", "threshold"] = Field(
+        "layer", description="the ratio of each layer, of the network, or all over the threshold"
+    )
+    threshold: float = Field(10.0, ge=0, description="for scope threshold: the score over which a weight is selected")
+    unit: Literal["element", "kernel", "filter"] = Field("element", description="what is selected as a whole")
+    against: Literal["nothing", "ratio", "difference", "damping"] = Field(
+        "nothing", description="score: importance f alone, or against that of the remaining labels: f / R, f - R, dampening's"
+    )
+    damping: float = Field(
+        1.0, ge=0, description="for reinit damp: weights are multiplied by min((damping R / f) ** exponent, 1)"
+    )
+    exponent: float = Field(1.0, ge=0, description="for reinit damp: see damping")
+    cap: float = Field(1.0, ge=0, le=1, description="the largest part of any one layer that is selected")
+    conv: bool = Field(True, description="select in convolutions")
+    conv_transpose: bool = Field(True, description="select in transposed convolutions")
+    linear: bool = Field(True, description="select in linear layers")
+    embedding: bool = Field(True, description="select in embeddings")
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of weight that are switched on."""
+        return frozenset(kind for kind in ("conv", "conv_transpose", "linear", "embedding") if getattr(self, kind))
+
+
+class ClassSwapSettings(CommonSettings):
+    """The `RCAS` section of `method: class_swap`."""
+
+    importance: ImportanceSettings = Field(default_factory=ImportanceSettings)
+    selection: SelectionSettings = Field(default_factory=SelectionSettings)
+    reinit: Literal["zero", "init", "damp"] = Field("zero", description="what is put in the place of the selected weights")
+    label_start: LabelStartSettings = Field(default_factory=LabelStartSettings)
+    bn_batches: int = Field(
+        60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them"
+    )
+
+    def check(self) -> None:
+        super().check()
+        objective = self.importance.objective
+        if objective not in objectives:
+            raise RcasError(f"RCAS.importance.objective: {objective!r} is unknown; allowed: {objectives.names()}")
+        if self.reinit == "damp" and self.selection.against != "damping":
+            raise RcasError(
+                "RCAS.reinit: damp needs the factors of RCAS.selection.against: damping; allowed without it: zero, init"
+            )
+
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # what did best in the trials of docs/results/README.md; it edits what the slot's label alone reaches, so that batch norm's
+    # statistics stay good for the others
+    "class_swap": {"label_start": {"how": "match"}, "retain": 10.0, "bn_batches": 0},
+    # class-swap learning as published: the top 10 % of every layer of G and D, set to zero
+    "rcas": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
+}

@@ -1,0 +1,118 @@
+"""A report's figures in the form in which it shows them."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from rcas_plugin.metrics.swap import SET_METRICS
+from rcas_plugin.report.runs import Group, Interval, Run
+
+#: The columns of a table of figures.
+FIGURES = ("recognised", *SET_METRICS)
+
+
+def numbers(one: Group) -> list[dict[str, Any]]:
+    """The four numbers; `value` is the one of swap_metrics.json (of the first run)."""
+    last = one.runs[0].last
+    elapsed = last["elapsed_s"]
+    steps = list(one.runs[0].steps)[-1]
+    before = one.runs[0].metrics.get("before", {}).get("remaining", {}).get("recognised")
+    return [
+        {"name": "new class recognised", "key": "new.recognised", "value": last["new"].get("recognised"),
+         "shown": _percent(one.at_end("new", "recognised")), "note": "of the slot's images"},
+        {"name": "old class left", "key": "old.left", "value": last["old"].get("left"),
+         "shown": _percent(one.at_end("old", "left")), "note": "of the slot's images"},
+        {"name": "remaining labels recognised", "key": "remaining.recognised", "value": last["remaining"].get("recognised"),
+         "shown": _percent(one.at_end("remaining", "recognised")),
+         "note": f"{before:.1%} before the swap" if before is not None else ""},
+        {"name": "time", "key": "elapsed_s", "value": elapsed, "shown": duration(elapsed), "note": f"{steps:,} steps"},
+    ]  # fmt: skip
+
+
+def distances(one: Group) -> list[tuple[str, str]]:
+    """The Fréchet distances at the end, each with its name."""
+    found = {"distance to the new class": "new", "distance of the remaining": "remaining"}
+    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
+
+
+def rows_of_parts(run: Run) -> list[list[str]]:
+    """Part, moment, then `FIGURES`."""
+    found = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
+    chosen = ["before", "step 0", list(found)[-1]]
+    rows = []
+    for part, name in (("new", "new class"), ("old", "old class"), ("remaining", "remaining labels")):
+        for moment in dict.fromkeys(chosen):
+            values = (found.get(moment) or {}).get(part)
+            if values:
+                shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
+                rows.append([name, moment, *cells(shown)])
+    return rows
+
+
+def rows_of_labels(run: Run) -> list[list[str]]:
+    """Label, class, part, then `FIGURES`, at the last moment."""
+    return [
+        [str(row["label"]), row["class"], row["part"], *cells([row[figure] for figure in FIGURES])] for row in run.last["labels"]
+    ]
+
+
+def cells(values: Sequence[float | None]) -> list[str]:
+    """A share in percent, then plain numbers; empty where one is not known."""
+    percent = "" if values[0] is None else f"{values[0]:.1%}"
+    return [percent, *("" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in values[1:])]
+
+
+def reached(one: Group, level: float) -> list[str]:
+    """Name of the group, and the steps and the time after which its distance was at a level."""
+    reached = one.steps_to(level)
+    seconds = [_time_at(run, step) for run, step in zip(one.runs, reached, strict=True)]
+    if any(math.isinf(step) for step in reached):
+        return [one.name, "not reached", ""]
+    low, high = min(reached), max(reached)
+    steps = f"{low:.0f}" if round(low) == round(high) else f"{low:.0f} to {high:.0f}"
+    return [one.name, steps, duration(sum(seconds) / len(seconds))]
+
+
+def first_to_reach(groups: Sequence[Group], level: float) -> str:
+    """Which of several was at the common level first, in a sentence."""
+    ranked = sorted(groups, key=lambda one: sum(one.steps_to(level)))
+    if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
+        return ""
+    said = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
+            (reached(one, level) for one in ranked)]  # fmt: skip
+    return f"At a distance of {level:.3g} to the new class: {', '.join(said)}."
+
+
+def _time_at(run: Run, step: float) -> float:
+    """Seconds that a run had taken at a step, by linear interpolation."""
+    if math.isinf(step):
+        return math.inf
+    known = list(run.steps.items())
+    for (low, first), (high, second) in itertools.pairwise(known):
+        if low <= step <= high:
+            return float(first["elapsed_s"] + (step - low) / (high - low) * (second["elapsed_s"] - first["elapsed_s"]))
+    return float(known[0][1]["elapsed_s"])
+
+
+def _percent(interval: Interval | None) -> str:
+    if interval is None:
+        return "not known"
+    mean, low, high = (100 * value for value in interval)
+    return f"{mean:.1f} %" if low == mean == high else f"{mean:.1f} % [{low:.1f}, {high:.1f}]"
+
+
+def _plain(interval: Interval | None) -> str:
+    if interval is None:
+        return "not known"
+    mean, low, high = interval
+    return f"{mean:.3g}" if low == mean == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

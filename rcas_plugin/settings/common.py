@@ -1,0 +1,103 @@
+"""The keys of the `RCAS` section that every method has; a method's own `Settings` is a subclass with keys of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeGuard, TypeVar, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from rcas_plugin.errors import RcasError
+
+#: An `int` is an index (of a label, or of a class of the data set); a `str` is the name of a class folder.
+ClassRef = int | str
+
+T = TypeVar("T")
+
+
+class _Watches:
+    """Marks a key that changes how a swap is watched or computed, and not what it does."""
+
+
+#: `key: Watching[int] = Field(…)`: a run goes on although the key has another value than it was started with.
+Watching = Annotated[T, _Watches()]
+
+
+class Section(BaseModel):
+    """A part of the section: immutable, each key of its own type, unknown keys refused. Each key has a `description`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class LabelLrSettings(Section):
+    """The step of the parameters that the slot's label alone reaches (`rcas_plugin.weights.label_bound`)."""
+
+    generator: float = Field(1.0, ge=1, description="the slot's columns or embedding row in G step this many times as far")
+    discriminator: float = Field(1.0, ge=1, description="the slot's embedding row in D likewise")
+    steps: int = Field(400, gt=0, description="steps over which both go down to 1, along half a cosine")
+
+
+class CommonSettings(Section):
+    """The keys of the `RCAS` section that every method has."""
+
+    method: str = Field("class_swap", description="what to do with the pre-trained GAN")
+    preset: str | None = Field(None, description="a named set of values for keys that are not given; the method's own by default")
+    swap: dict[ClassRef, ClassRef] = Field(
+        default_factory=dict, description="label slot -> the new class, each by index or by folder name in quotes"
+    )
+    add: list[ClassRef] = Field(default_factory=list, description="for bn_propagation: new classes under labels of their own")
+    classes: list[str] | None = Field(
+        None, description="for bn_propagation: class folder of each label from now on, in place of swap and add"
+    )
+    remaining: Literal["all"] | list[ClassRef] = Field("all", description="the labels that stay alive")
+    labels: list[str] | None = Field(
+        None, description="class folder of each label at pre-training; needed only where no run recorded it"
+    )
+    new_data: str | None = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
+    balance: bool = Field(
+        True, description="show the new classes' images so often that each label is drawn as often as the others on average"
+    )
+    label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
+    retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
+    accelerate: Watching[bool] = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
+    snapshot_images: Watching[int] = Field(
+        16, ge=0, description="images a label kept at each save step, of the same latents; 0 keeps none"
+    )
+    swap_metrics: Watching[int] = Field(
+        250, ge=0, description="generated images a label that are judged at each save step (swap_metrics.json); 0: none"
+    )
+    tensorboard: Watching[bool] = Field(False, description="write the swap metrics for TensorBoard too (pip install tensorboard)")
+
+    def check(self) -> None:
+        """Raise `RcasError` where keys do not go together; a method's own settings call this first, and add theirs."""
+        if self.classes is None and not self.swap and not self.add:
+            what = "{} is not allowed; allowed" if "swap" in self.model_fields_set else "this key is missing; it holds"
+            raise RcasError(f"RCAS.swap: {what}: {type(self).model_fields['swap'].description}")
+        if self.classes is not None and (self.swap or self.add):
+            raise RcasError("RCAS.classes: it names every label; leave out RCAS.swap and RCAS.add")
+        if self.classes is not None and len({*self.classes}) < len(self.classes):
+            raise RcasError("RCAS.classes: a class is named twice; name each once")
+        if self.new_data is not None and not Path(self.new_data).is_dir():
+            raise RcasError(f"RCAS.new_data: there is no folder {self.new_data}; give the folder of the new class's images")
+        if self.remaining == []:
+            raise RcasError("RCAS.remaining: the list is empty; allowed: all, or a list of at least one label")
+
+
+#: The method of a section that names none.
+DEFAULT_METHOD: str = CommonSettings.model_fields["method"].default
+
+
+def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
+    """Whether a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
+    return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
+
+
+def watching_keys(model: type[BaseModel]) -> dict[str, Any]:
+    """The keys marked `Watching`, as pydantic's `exclude` takes them: key -> True, or a section's keys likewise."""
+    found: dict[str, Any] = {}
+    for name, field in model.model_fields.items():
+        if any(isinstance(mark, _Watches) for mark in field.metadata):
+            found[name] = True
+        elif is_section(field.annotation) and (inside := watching_keys(field.annotation)):
+            found[name] = inside
+    return found
