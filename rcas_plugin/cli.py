@@ -38,6 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(arguments)
     try:
         return int(args.run(args))
+    except BrokenPipeError:  # who reads the output has seen enough
+        sys.stdout = None  # nothing is flushed into the pipe at exit
+        return 0
     except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
         print(f"rcas: error: {error}", file=sys.stderr)
         return 2

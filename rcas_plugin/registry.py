@@ -70,7 +70,8 @@ phases = methods
 losses: Table[Any] = Table("loss", third_parties.load)
 #: Functions that a method calls at a moment of its own, such as `synapse_importance` before the selection.
 callbacks: Table[Any] = Table("callback", third_parties.load)
-#: Parametrizations of upstream's weights; each is rebuilt from a checkpoint by its class method `rebuild` (see `fold`).
+#: Parametrizations of upstream's weights; each is rebuilt from a checkpoint by its class method `rebuild(parts)`, or
+#: `rebuild(parts, earlier=())` where it builds on those of the same weight in the swaps before (see `weights.adapters.rebuilt`).
 adapters: Table[Any] = Table("adapter", third_parties.load)
 #: What importance differentiates: (D's outputs, labels (n,)) -> (n,).
 objectives: Table[Any] = Table("objective", third_parties.load)

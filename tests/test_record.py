@@ -90,12 +90,13 @@ KEYS = st.sampled_from([*Record.model_fields, "plain_parameters", "x"])
 @given(content=JSON | st.dictionaries(KEYS, JSON, max_size=8), section=st.sampled_from(["class_swap", "bn_propagation"]))
 @settings(max_examples=300)
 def test_any_json_is_a_record_or_a_sentence(tmp_path_factory: pytest.TempPathFactory, content: Any, section: str) -> None:
-    """S3: no JSON gives a traceback out of `read_record`, `same_swap` or `resolve_labels`."""
+    """S3: no JSON gives a traceback out of `read_record`, `Record.swaps`, `same_swap` or `resolve_labels`."""
     folder = tmp_path_factory.getbasetemp()
     (folder / RECORD).write_text(json.dumps(content))
     asked = parse_settings({"method": section, "swap": {"b": "d"}})
     with contextlib.suppress(RcasError):
         record = read_record(folder)
+        assert record.swap is None or record.swaps
         same_swap(record, asked)
         resolve_labels(asked, 3, CLASSES, record.labels, dropped=record.dropped, former=record.former)
 
@@ -106,6 +107,8 @@ def test_a_method_records_under_a_key_of_its_own(tmp_path: Path) -> None:
     from rcas_plugin.studiogan.run import SwapRun
 
     class Boasting:
+        inherited = None
+
         def record(self) -> dict[str, Any]:
             return {"labels": ["mine"], "swap": None, "source": "elsewhere"}
 
