@@ -35,6 +35,19 @@ from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of `rcas`; returns the exit code."""
+    args = build_parser().parse_args(arguments)
+    try:
+        return int(args.run(args))
+    except BrokenPipeError:  # who reads the output has seen enough
+        sys.stdout = None  # nothing is flushed into the pipe at exit
+        return 0
+    except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
+        print(f"rcas: error: {error}", file=sys.stderr)
+        return 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of `rcas`, one sub-parser a command."""
     parser = argparse.ArgumentParser(
         prog="rcas",
         description="Class-swap learning for PyTorch-StudioGAN: a new class in the label slot of an obsolete one.",
@@ -58,15 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if run is doctor:
             _add_doctor(command)
     add_config(commands)
-    args = parser.parse_args(arguments)
-    try:
-        return int(args.run(args))
-    except BrokenPipeError:  # who reads the output has seen enough
-        sys.stdout = None  # nothing is flushed into the pipe at exit
-        return 0
-    except (RcasError, OSError) as error:  # OSError: a StudioGAN that may not be written to
-        print(f"rcas: error: {error}", file=sys.stderr)
-        return 2
+    return parser
 
 
 def _add_studiogan(command: argparse.ArgumentParser) -> None:
@@ -108,10 +113,10 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("-ckpt", type=Path, required=True, metavar="DIR", help="the checkpoint's folder; it is only read")
     command.add_argument("--labels", nargs="+", required=True, metavar="LABEL", help="asked about: indices, or recorded names")
     command.add_argument("--samples", type=int, default=512, help="generated images a label (default: 512)")
-    command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample")
+    command.add_argument("--estimator", choices=get_args(Estimator), default="per_sample", help="of the importance of a weight")
     command.add_argument("--objective", default="adv_output", help="what is differentiated (default: adv_output, D's logit)")
     command.add_argument("--top", type=float, default=0.1, help="part of a layer that counts as a label's top set (default: 0.1)")
-    command.add_argument("--seed", type=int, default=0)
+    command.add_argument("--seed", type=int, default=0, help="of the latents")
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
     command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
     _add_studiogan(command)
@@ -132,12 +137,8 @@ def _add_swap(commands: Any) -> None:
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
         help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
     add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
-    add(
-        "--steps",
-        type=int,
-        default=None,
-        help="of the swap (default: a fifth of the pre-training's; after a swap, as many as that one's)",
-    )
+    add("--steps", type=int, default=None,
+        help="of the swap (default: a fifth of the pre-training's; after a swap, as many as that one's)")  # fmt: skip
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
     add("--dry-run", action="store_true", help="print the config and the command, and do nothing")

@@ -72,34 +72,36 @@ def arithmetic_rate(device: torch.device) -> float:
     return 50 * 16 * 2 * 9 * 32 * 32 * 32 * 32 / seconds
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--ckpt", type=Path, default=None, help="a checkpoint of the quickstart; newly drawn weights by default")
-    parser.add_argument("--samples", type=int, default=256)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_importance.json")
-    args = parser.parse_args()
-    device = torch.device(args.device)
+def measure(device: torch.device, *, ckpt: Path | None, samples: int, repeats: int, tf32: bool) -> dict[str, Any]:
+    """The loop's seconds, each estimator's, how far `per_sample` is from the loop, and what the arithmetic alone would take.
+
+    Args:
+        device: where it is computed.
+        ckpt: a checkpoint of the quickstart's config; None: newly drawn weights.
+        samples: generated images.
+        repeats: of which the best counts.
+        tf32: whether a GPU's convolutions may round to it, as torch has them do by default.
+    """
+    torch.backends.cudnn.allow_tf32 = tf32
     keep_freed_memory()  # as a run of StudioGAN's does under the plugin; the loop has it too
-    gan = load_gan(REPOSITORY / "configs" / "digits" / "pretrain.yaml", args.ckpt)
+    gan = load_gan(REPOSITORY / "configs" / "digits" / "pretrain.yaml", ckpt)
     gan.generator.to(device)
     gan.discriminator.to(device)
     label = 8
-    loop(gan, label, 16)  # warm
-    slow, expected = timed(lambda: loop(gan, label, args.samples), device, max(1, args.repeats // 2))
+    loop(gan, label, min(16, samples))  # warm
+    slow, expected = timed(lambda: loop(gan, label, samples), device, max(1, repeats // 2))
     rows = {}
     for estimator in ("per_sample", "fisher", "batch", "output_norm"):
         estimate = functools.partial(synapse_importance, gan.generator, gan.discriminator, labels=[label], estimator=estimator,
-                                     num_samples=args.samples, memory_mb=2048, progress=False)  # fmt: skip
-        seconds, found = timed(estimate, device, args.repeats)
+                                     num_samples=samples, memory_mb=2048, progress=False)  # fmt: skip
+        seconds, found = timed(estimate, device, repeats)
         rows[estimator] = {"seconds": seconds, "times_faster_than_the_loop": slow / seconds}
         if estimator == "per_sample":
             rows[estimator]["relative_to_the_loop"] = largest_error(found, expected)
-        print(f"{estimator:12} {seconds:8.3f} s for {args.samples} samples, {slow / seconds:5.1f} times the loop's speed")
+        print(f"{estimator:12} {seconds:8.3f} s for {samples} samples, {slow / seconds:5.1f} times the loop's speed")
     # forward, backward to the activations and to the weights: three times the forward pass's multiply-adds, each two operations
     operations = 3 * forward_operations(gan, label)
-    bound = operations * args.samples / arithmetic_rate(device)
+    bound = operations * samples / arithmetic_rate(device)
     print(
         f"{operations / 1e6:.0f} million operations a sample; at the rate of this device's convolutions {bound:.3f} s, "
         f"{slow / bound:.1f} times the loop's speed"
@@ -108,14 +110,29 @@ def main() -> None:
     gan.discriminator.double()
     draw = gan.latents
     gan.latents = lambda n, source: draw(n, source).double()
+    some = min(32, samples)
     exact = synapse_importance(
-        gan.generator, gan.discriminator, labels=[label], num_samples=32, latents=gan.latents, progress=False
+        gan.generator, gan.discriminator, labels=[label], num_samples=some, latents=gan.latents, progress=False
     )
-    rows["per_sample"]["relative_to_the_loop_in_float64"] = largest_error(exact, loop(gan, label, 32))
+    rows["per_sample"]["relative_to_the_loop_in_float64"] = largest_error(exact, loop(gan, label, some))
     print(f"{'loop':12} {slow:8.3f} s; per_sample equals it to a relative {rows['per_sample']['relative_to_the_loop']:.1e}, "
           f"in float64 to {rows['per_sample']['relative_to_the_loop_in_float64']:.1e}")  # fmt: skip
     bounds = {"operations_a_sample": operations, "bound_seconds": bound, "bound_times_faster": slow / bound}
-    figures = {"device": str(device), "samples": args.samples, "loop_seconds": slow, **rows, **bounds}
+    return {"device": str(device), "samples": samples, "loop_seconds": slow, **rows, **bounds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--ckpt", type=Path, default=None, help="a checkpoint of the quickstart; newly drawn weights by default")
+    parser.add_argument("--samples", type=int, default=256)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--no-tf32", action="store_true", help="convolutions of a GPU in whole float32")
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_importance.json")
+    args = parser.parse_args()
+    figures = measure(
+        torch.device(args.device), ckpt=args.ckpt, samples=args.samples, repeats=args.repeats, tf32=not args.no_tf32
+    )
     write_json(args.out, {**describe_run(), **figures})
 
 

@@ -5,8 +5,8 @@ this project's wheel, which must leave those as they are; then the fast tests ru
 pre-training to report, through StudioGAN's main.py where the submodule is there, else on the embedded networks.
 
 What is made is kept and used again: environments under --out (delete one's folder to make it anew), results until the package or
-the tests change. It ends with a table and, over all stacks, docs/results/stacks.json; --write-readme puts the table into the
-README. Exit code 1 where anything failed.
+the tests change. It ends with a table and, over all stacks, docs/results/stacks.json; --write-page puts the table into
+docs/guide/stacks.md. Exit code 1 where anything failed.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ from rcas_plugin.watch.machine import describe_run
 ROOT = Path(__file__).resolve().parents[1]
 LOWEST = ROOT / "scripts" / "stacks.lowest.txt"
 RESULTS = ROOT / "docs" / "results" / "stacks.json"
+#: The page that shows them, between two marks.
+PAGE = ROOT / "docs" / "guide" / "stacks.md"
 STUDIOGAN = ROOT / "third_party" / "PyTorch-StudioGAN"
 TOOLS = (
     "pytest>=8,<10",
@@ -122,7 +124,7 @@ def fingerprint(wheel: Path, stack: Stack) -> str:
     """Of all that a result depends on: the package, what it requires, the tests, this program and the stack."""
     digest = hashlib.sha256(repr(stack).encode())
     with zipfile.ZipFile(wheel) as archive:
-        # not what is about the package: the README is in it, and with it the table that is made here
+        # not what is about the package: the README is in it
         for name in sorted(name for name in archive.namelist() if ".dist-info/" not in name):
             digest.update(archive.read(name))
     for path in sorted([ROOT / "pyproject.toml", *(ROOT / "tests").rglob("*.py"), *(ROOT / "scripts").glob("stacks*")]):
@@ -283,8 +285,8 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(text: str, path: Path = ROOT / "README.md") -> None:
-    """Put the table between the two marks in the README."""
+def write_page(text: str, path: Path = PAGE) -> None:
+    """Put the table between the two marks of its page."""
     start, end = "<!-- stacks -->\n", "<!-- /stacks -->"
     content = path.read_text(encoding="utf-8")
     before, _, rest = content.partition(start)
@@ -309,7 +311,7 @@ def main() -> int:
     parser.add_argument(
         "--delete", action="store_true", help="delete each environment once its row is there (they have some GB each)"
     )
-    parser.add_argument("--write-readme", action="store_true", help="put the table into the README")
+    parser.add_argument("--write-page", action="store_true", help="put the table into docs/guide/stacks.md")
     args = parser.parse_args()
     if wrong := [name for name in args.stacks if name not in STACKS]:
         parser.error(f"no such stack: {wrong[0]}; there are: {', '.join(STACKS)}")
@@ -323,8 +325,8 @@ def main() -> int:
     if not args.stacks:
         write_json(RESULTS, {**describe_run(), "stacks": rows})
     say("\n" + table(rows))
-    if args.write_readme:
-        write_readme(table(rows))
+    if args.write_page:
+        write_page(table(rows))
     return int(any(failed(row) for row in rows))
 
 

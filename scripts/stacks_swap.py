@@ -57,7 +57,7 @@ def write_images(root: Path, names: str) -> None:
 
 
 def swap_studiogan(root: Path, config: Path, studiogan: Path) -> Path:
-    """Pre-train and swap as the README has it."""
+    """Pre-train, and swap as docs/guide/first-swap.md has it."""
     copy = root / "PyTorch-StudioGAN"
     shutil.copytree(studiogan / "src", copy / "src", ignore=shutil.ignore_patterns("__pycache__"))
     rcas = [sys.executable, "-m", "rcas_plugin.cli"]

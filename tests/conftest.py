@@ -1,4 +1,4 @@
-"""Brings the tests' fixtures, but not into the process that only hands the tests out (`pytest -n`): they import torch."""
+"""Brings the fixtures of `shared.py`, but not into the process that only hands the tests out (`pytest -n`): they import torch."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import shutil
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -30,6 +30,7 @@ from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 
 from .methods.example import install_example
+from .other_device import pretended_device
 
 # the same examples everywhere, and no clock: a busy machine is no failure
 hypothesis.settings.register_profile(
@@ -52,6 +53,16 @@ def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         return module
 
     return load
+
+
+@pytest.fixture(params=["another device", *(["cuda"] if torch.cuda.device_count() else [])])
+def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
+    """A device other than the CPU: a GPU where there is one; and everywhere one that only pretends (`other_device`)."""
+    if request.param == "cuda":
+        yield torch.device("cuda:0")
+        return
+    with pretended_device() as other:
+        yield other
 
 
 @pytest.fixture

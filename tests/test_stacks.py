@@ -67,15 +67,15 @@ def test_a_python_that_is_not_here(stacks: ModuleType) -> None:
     assert stacks.interpreter(f"{sys.version_info.major}.{sys.version_info.minor}")
 
 
-def test_the_table_goes_into_the_readme_and_nothing_else_changes(stacks: ModuleType, tmp_path: Path) -> None:
-    page = tmp_path / "README.md"
+def test_the_table_goes_into_its_page_and_nothing_else_changes(stacks: ModuleType, tmp_path: Path) -> None:
+    page = tmp_path / "stacks.md"
     page.write_text("before\n<!-- stacks -->\nold\n<!-- /stacks -->\nafter\n")
-    stacks.write_readme("| new |", page)
-    stacks.write_readme("| new |", page)
+    stacks.write_page("| new |", page)
+    stacks.write_page("| new |", page)
     assert page.read_text() == "before\n<!-- stacks -->\n| new |\n<!-- /stacks -->\nafter\n"
 
 
-def test_the_readme_has_the_table_of_the_results(stacks: ModuleType) -> None:
+def test_the_page_has_the_table_of_the_results(stacks: ModuleType) -> None:
     if not stacks.RESULTS.is_file():
         pytest.skip("scripts/stacks has not been run over all stacks")
-    assert stacks.table(json.loads(stacks.RESULTS.read_text())["stacks"]) in (ROOT / "README.md").read_text()
+    assert stacks.table(json.loads(stacks.RESULTS.read_text())["stacks"]) in stacks.PAGE.read_text()

@@ -45,13 +45,16 @@ def test_a_module_and_a_file_run_as_a_new_python_runs_them(tmp_path: Path, monke
 
 
 def test_each_run_starts_anew() -> None:
-    """No run sees what another has imported or set; neither the plugin nor StudioGAN is there; randomness is its own."""
+    """No run sees what another has imported or set; neither the plugin nor StudioGAN is there; randomness is its own.
+
+    A thread of the process that forks would be lost in the fork: it has none.
+    """
     code = """
-import random, sys
+import os, random, sys
 from pathlib import Path
 import numpy, torch, wandb
 ours = [name for name in sys.modules if name.partition(".")[0] in ("rcas_plugin", "loader", "worker", "models", "kornia")]
-print(ours, hasattr(torch, "mark"), len(list(Path("/proc/self/task").iterdir())))
+print(ours, hasattr(torch, "mark"), len(list(Path(f"/proc/{os.getppid()}/task").iterdir())))
 print(random.random(), numpy.random.rand(), torch.rand(1))
 torch.mark = True
 import rcas_plugin

@@ -67,7 +67,7 @@ class _Server:
         self._temporary = tempfile.TemporaryDirectory()
         self._process = subprocess.Popen(
             [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "TMPDIR": self._temporary.name},
+            env={"OMP_NUM_THREADS": "1", **os.environ, "TMPDIR": self._temporary.name},  # a pool of threads is lost in a fork
         )  # fmt: skip
         atexit.register(self.close)
 
@@ -105,9 +105,7 @@ def _serve() -> dict[str, Any]:
     # Python's own streams read ahead and are flushed by each child; the pipes are this process's alone
     requests, answers = os.fdopen(os.dup(0)), os.fdopen(os.dup(1), "w")
     for line in requests:
-        with warnings.catch_warnings():  # of Python 3.12 on, where there are threads: none of these packages' has a lock
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+        child = os.fork()
         if not child:
             return {**json.loads(line), "temporary": folders}
         answers.write(f"{os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])}\n")

@@ -23,7 +23,7 @@ from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
-from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import plain_record, same_swap, swap_record, write_record
@@ -38,8 +38,7 @@ from rcas_plugin.watch.observer import Observer
 def build_gan(config: Mapping[str, Any], *, seed: int = 0) -> Gan:
     """The embedded networks of a config, newly drawn from the seed, on the CPU."""
     model, num_classes = config["MODEL"], config["DATA"]["num_classes"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         generator = Generator(model["z_dim"], num_classes, model["g_conv_dim"])
         discriminator = Discriminator(num_classes, model["d_conv_dim"])
         average = Generator(model["z_dim"], num_classes, model["g_conv_dim"]) if model.get("apply_g_ema") else None
@@ -235,7 +234,7 @@ def _check_fits(checkpoint: Checkpoint, gan: Gan) -> None:
 
 def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, Any], labels: int) -> int:
     """How many labels the GAN of a checkpoint has, by its generator's state."""
-    with torch.random.fork_rng(devices=[]):
+    with seeded(0, torch.device("cpu")):
         more = Generator(model["z_dim"], labels + 1, model["g_conv_dim"]).state_dict()
     return labels_in(state, gan.generator.state_dict(), more, labels)
 

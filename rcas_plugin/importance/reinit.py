@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import seeded
 from rcas_plugin.importance.selection import Selection
 from rcas_plugin.weights.synapses import Synapse, find_synapses, spectral_norm_of
 
@@ -83,8 +84,7 @@ def newly_drawn(module: nn.Module, seed: int) -> Tensor:
         "_parameters": {"weight": nn.Parameter(torch.empty(shape)), "bias": None},
     }
     fresh.__dict__.pop("weight", None)  # spectral norm leaves the normalised weight there
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         cast(Any, fresh).reset_parameters()
     return fresh._parameters["weight"].detach()  # type: ignore[union-attr]
 

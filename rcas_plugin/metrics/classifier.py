@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rcas_plugin.gan import seeded
+
 
 class Classifier(nn.Module):
     """Three strided convolution blocks and two linear layers; any image size from 16 on.
@@ -56,8 +58,7 @@ def train_classifier(
     progress: bool = True,
 ) -> Classifier:
     """Train a `Classifier` on real images (n, channels, height, width) in [-1, 1], each shifted by up to `shift` pixels."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+    with seeded(seed, torch.device("cpu")):
         model = Classifier(images.shape[1], num_classes)
         steps = epochs * (len(images) // batch_size + 1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)

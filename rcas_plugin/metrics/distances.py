@@ -25,8 +25,8 @@ def frechet_distance(real: Tensor, fake: Tensor) -> float:
     """Fréchet distance between Gaussians fitted to two sets of features, (n, d) and (m, d); in float64."""
     # of these features alone: in a distributed run only one process may be here, and the others would not answer
     metric = FrechetInceptionDistance(feature=_Features(real.shape[1]), sync_on_compute=False).set_dtype(torch.float64)
-    metric.update(real.double(), real=True)
-    metric.update(fake.double(), real=False)
+    metric.update(real.double().cpu(), real=True)
+    metric.update(fake.double().cpu(), real=False)
     return float(metric.compute())
 
 

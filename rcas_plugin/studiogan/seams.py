@@ -49,6 +49,7 @@ SEAMS: dict[str, Seam] = {
         Seam("models.model", "load_generator_discriminator", "the networks, before DDP and the optimisers", ("MODEL", "RUN", "device")),
         Seam("models.model", "prepare_parallel_training", "several processes and frozen parameters", ("Gen", "Dis")),
         Seam("models.model", "DDP", "several processes and frozen parameters"),
+        Seam("utils.ckpt", "load_ckpt", "Adam's step counters of a run that goes on", ("model", "optimizer", "load_opt")),
         Seam("utils.ckpt", "load_StudioGAN_ckpts", "the pre-trained checkpoint", ("ckpt_dir", "RUN", "run_name", "logger", "global_rank", "device")),
         Seam("utils.ckpt", "load_best_model", "runs without metrics", ("ckpt_dir", "Gen", "Dis", "apply_g_ema", "Gen_ema", "ema")),
         Seam("utils.ema", "Ema.update", "what G's moving average takes in"),

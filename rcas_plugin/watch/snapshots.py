@@ -31,7 +31,7 @@ def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], pe
 
 def pixels_of(images: Tensor) -> np.ndarray:
     """Images (n, channels, h, w) in [-1, 1] as bytes (n, h, w, channels)."""
-    pixels: np.ndarray = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    pixels: np.ndarray = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
     return pixels
 
 

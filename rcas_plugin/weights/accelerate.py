@@ -24,8 +24,13 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[object]:
-    """bfloat16 for convolutions and matrix products inside the block, where the device has it; else nothing."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled and computes_in_bfloat16(device))
+    """bfloat16 for convolutions and matrix products inside the block, where the device has it; else nothing changes.
+
+    Inside upstream's own mixed precision (`-mpc`) that goes on where this is not enabled.
+    """
+    if enabled and computes_in_bfloat16(device):
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return contextlib.nullcontext()
 
 
 def accelerate(*models: nn.Module) -> None:

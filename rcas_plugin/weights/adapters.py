@@ -94,7 +94,7 @@ def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 def computed(table: Tensor, adapter: nn.Module) -> Tensor:
     """The plain weight that an adapter makes of a table, in the table's type."""
-    return cast(Tensor, adapter.to(table.dtype)(table)).contiguous()
+    return cast(Tensor, adapter.to(table.device, table.dtype)(table)).contiguous()
 
 
 def plain_name(key: str) -> str | None:

@@ -290,3 +290,33 @@ def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: 
 def test_the_table_of_the_contributing_guide_has_every_cure() -> None:
     text = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
     assert not [name for name in CURES if not re.search(rf"\b{name}\b", text)]
+
+
+class OnTheGpu(torch.Tensor):
+    """A tensor that `Tensor.cuda` has made, on a machine without a GPU."""
+
+    def cpu(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return self.as_subclass(torch.Tensor)
+
+
+def test_a_run_that_goes_on_counts_adams_steps_on_the_cpu(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Upstream moves whatever tensor an optimiser holds; torch then asks the GPU for each counter at each step."""
+    model = torch.nn.Linear(2, 2)
+    optimizer = torch.optim.Adam(model.parameters())
+    model(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    torch.save({"state_dict": model.state_dict(), "optimizer": optimizer.state_dict()}, tmp_path / "model.pth")
+    monkeypatch.setattr(torch.Tensor, "cuda", lambda self: self.as_subclass(OnTheGpu))
+    load = upstream("utils.ckpt").load_ckpt
+    path = str(tmp_path / "model.pth")
+    options = {"model": model, "optimizer": optimizer, "ckpt_path": path, "load_model": True, "load_opt": True}
+    load.upstream(**options)
+    assert all(type(state["step"]) is OnTheGpu for state in optimizer.state.values()), "the fault is upstream's"
+    load(**options)
+    assert len(optimizer.state) == 2
+    for state in optimizer.state.values():
+        assert type(state["step"]) is torch.Tensor
+        assert float(state["step"]) == 1
+        assert type(state["exp_avg"]) is OnTheGpu

@@ -20,7 +20,7 @@ from .test_bad_input import driven, files
 
 pytestmark = pytest.mark.slow
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
+README = (Path(__file__).parents[2] / "README.md").read_text().replace("\\\n", " ")
 
 
 def camera_images(root: Path, names: str, count: int = 6) -> Path:

@@ -32,6 +32,15 @@ def test_bfloat16_only_where_the_processor_has_it(pair: Any) -> None:
         assert layer(torch.ones(1, 2)).dtype == torch.float32
 
 
+def test_where_it_is_off_upstreams_own_mixed_precision_goes_on() -> None:
+    layer = torch.nn.Linear(2, 2)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with autocast(torch.device("cpu"), enabled=False):
+            assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+        assert layer(torch.ones(1, 2)).dtype == torch.bfloat16
+    assert layer(torch.ones(1, 2)).dtype == torch.float32
+
+
 def test_in_training_mode_the_pass_runs_in_bfloat16_and_returns_float32(pair: Any) -> None:
     generator, discriminator = (network.train() for network in pair)
     seen = []

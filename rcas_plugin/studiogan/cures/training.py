@@ -1,7 +1,8 @@
-"""Cures for what upstream's training loop reads before it is set, where a run goes on from a step in between."""
+"""Cures for runs that go on: what upstream's training loop reads before it is set, and where Adam's step counters lie."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -23,3 +24,23 @@ def penalties_before_they_are_computed() -> None:
         return Worker
 
     replace("loader.WORKER", "penalties", make)
+
+
+@cure("utils/ckpt.py", "load_ckpt moves Adam's step counters to the GPU: each step then waits for it, twice a parameter")
+def step_counters_stay_on_the_cpu() -> None:
+    """Bring a loaded optimiser's counters back to where torch keeps them, so that a run that goes on is as fast as before."""
+
+    def make(original: Any) -> Any:
+        @functools.wraps(original)
+        def load_ckpt(model: Any, optimizer: Any, ckpt_path: str, *args: Any, **kwargs: Any) -> Any:
+            loaded = original(model, optimizer, ckpt_path, *args, **kwargs)
+            for group in optimizer.param_groups if optimizer is not None else ():
+                for parameter in () if group.get("capturable") or group.get("fused") else group["params"]:
+                    state = optimizer.state.get(parameter, {})
+                    if isinstance(state.get("step"), torch.Tensor):
+                        state["step"] = state["step"].cpu()
+            return loaded
+
+        return load_ckpt
+
+    replace("utils.ckpt.load_ckpt", "step counters", make)
