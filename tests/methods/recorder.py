@@ -234,6 +234,8 @@ def record_this_process() -> None:
             with lines.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
 
+    if os.environ["RCAS_TEST_STOP_BY"] == "interrupt":  # which tests that a shell runs in the background would ignore
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     if "RCAS_TEST_TRACED" in os.environ:
         watching = tracing(os.environ["RCAS_TEST_TRACED"], write)
     else:
