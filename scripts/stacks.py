@@ -42,6 +42,7 @@ TOOLS = (
     "hypothesis>=6.100",
     "tensorboard>=2.19",
     "jsonschema>=4.20,<5",
+    "flit-core>=3.8,<4",
     "hatchling>=1.27,<2",
 )
 SHOWN = (
