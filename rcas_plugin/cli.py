@@ -93,14 +93,14 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
 
 
 def install_patch(args: argparse.Namespace) -> int:
-    """Give main.py its flag; 0."""
+    """Add the --plugin flag to main.py; returns exit code 0."""
     root = find_studiogan(args.studiogan)
     print(f"{root}: main.py has its --plugin flag{'' if install(root) else ' already'}")
     return 0
 
 
 def uninstall_patch(args: argparse.Namespace) -> int:
-    """Take the flag out; 0."""
+    """Remove the --plugin flag from main.py; returns exit code 0."""
     root = find_studiogan(args.studiogan)
     print(f"{root}: main.py is as upstream ships it{'' if uninstall(root) else ' already'}")
     return 0
@@ -147,7 +147,7 @@ def _add_swap(commands: Any) -> None:
 
 
 def swap(args: argparse.Namespace) -> int:
-    """Plan a swap, and run it; main.py's exit code."""
+    """Plan a swap and run it; returns main.py's exit code."""
     plan = plan_swap(
         find_studiogan(args.studiogan), args.ckpt, args.data, args.slot, args.new, args.out, cfg=args.cfg, method=args.method,
         steps=args.steps, new_data=args.new_data, labels=args.labels, accelerate=args.accelerate,
@@ -184,7 +184,7 @@ def _add_report(commands: Any) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write a report and say what it says; 0."""
+    """Write a report and print its verdict; returns exit code 0."""
     runs = find_runs(args.runs)
     out = args.out or (runs[0].folder / REPORT if len(runs) == 1 else Path(REPORT))
     page = write_report([run.folder for run in runs], out)
@@ -203,14 +203,14 @@ def _add_fold(commands: Any) -> None:
 
 
 def fold(args: argparse.Namespace) -> int:
-    """Make a plain checkpoint; 0."""
+    """Fold a run's checkpoint into a plain one; returns exit code 0."""
     written = fold_checkpoint(args.ckpt, args.out)
     print(f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config")
     return 0
 
 
 def importance(args: argparse.Namespace) -> int:
-    """Estimate every label's importance and write pictures and JSON; 0."""
+    """Estimate every label's importance and write pictures and JSON; returns exit code 0."""
     if not args.cfg.is_file():
         raise RcasError(f"-cfg: there is no file {args.cfg}; give the config that trained the checkpoint")
     if not 0 < args.top <= 1:
@@ -258,7 +258,7 @@ def _label(given: str, names: Sequence[str]) -> int:
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print what was found and what to do; 0 where a swap can run."""
+    """Print the diagnosis of data, checkpoint and config; returns 0 where a swap can run."""
     if args.data is not None:
         found = diagnose(args.data, args.ckpt, args.cfg)
         print(found.text)

@@ -1,4 +1,4 @@
-"""`rcas doctor --data`: what a swap would refuse or stumble over. Data, checkpoint and config are only read."""
+"""`rcas doctor --data`: a diagnosis of data, checkpoint and config before a swap. They are only read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LISTED = 50
 
 @dataclass
 class Diagnosis:
-    """What the doctor has to say.
+    """The diagnosis of a data set, a checkpoint and a config.
 
     Attributes:
         lines: what was seen, in order.
@@ -56,7 +56,7 @@ class Diagnosis:
 
 
 def diagnose(data: Path, ckpt: Path | None = None, cfg: Path | None = None) -> Diagnosis:
-    """Look through a data set, and through a checkpoint and a config where they are named, as a swap would.
+    """The diagnosis of a data set, and of a checkpoint and a config where they are named, read as a swap reads them.
 
     Args:
         data: the data set's folder, which holds train/<class>/.
@@ -128,7 +128,7 @@ def _look_at_data(found: Diagnosis, data: Path, wanted: dict[str, Any]) -> Datas
 
 
 def _say_option(found: Diagnosis, look: DatasetLook, preparation: Preparation) -> None:
-    """Which option main.py needs for images of these sizes."""
+    """Note the option that main.py needs for images of these sizes."""
     without = Preparation(preparation.img_size, WITHOUT, preparation.crops, preparation.name)
     if preparation.crops and set(problems(look, without)) - set(problems(look, preparation)):
         found.say("option", "--pre_resizer lanczos, for main.py; rcas swap gives it by itself")
@@ -184,7 +184,7 @@ def _config(cfg: Path | None, record: Record) -> dict[str, Any]:
 
 
 def _look_at_files(found: Diagnosis, ckpt: Path) -> None:
-    """Every file of weights is read to its end."""
+    """Read every file of weights to its end, and note which are whole."""
     try:
         newest = checkpoint_files(ckpt)
     except RcasError as error:
@@ -206,7 +206,7 @@ def _look_at_files(found: Diagnosis, ckpt: Path) -> None:
 
 
 def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], look: DatasetLook | None) -> list[str] | None:
-    """Say which label is which; the names, or None where they are not known."""
+    """Note the class of each label; returns the names, or None where they are not known."""
     folders = {} if look is None else look.listing.counts
     recorded, number = record.labels, wanted.get("num_classes")
     size = number if isinstance(number, int) else len(recorded)
@@ -244,7 +244,7 @@ def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], lo
 
 
 def _compare_counts(found: Diagnosis, look: DatasetLook, labels: Any) -> None:
-    """For a pre-training: a class folder a label."""
+    """Compare the number of class folders with the number of labels, which are equal for a pre-training."""
     count = len(look.listing.files)
     if isinstance(labels, int) and count > labels:
         found.refused.append(f"DATA.num_classes: {labels}, and {look.listing.root} holds {count} classes; set it to {count}")
@@ -255,7 +255,7 @@ def _compare_counts(found: Diagnosis, look: DatasetLook, labels: Any) -> None:
 
 
 def _commands(data: Path, ckpt: Path, cfg: Path | None, labels: list[str] | None, look: DatasetLook) -> list[str]:
-    """A `rcas swap` line, with the classes in it where they are plain to see."""
+    """The lines of a `rcas swap` command, with the classes filled in where data and labels tell them."""
     counts = look.listing.counts
     without = [name for name in labels or () if not counts.get(name)]
     free = [name for name, count in counts.items() if count and labels is not None and name not in labels]

@@ -42,7 +42,7 @@ def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Pat
 
 
 def holds_best_alone(folder: str | Path) -> bool:
-    """Whether a checkpoint folder has best weights, and no newest ones."""
+    """True where a checkpoint folder has best weights and no newest ones."""
     names = [path.name for path in Path(folder).glob("model=*-weights-step=*.pth")]
     return any("-best-" in name for name in names) and not any("-current-" in name for name in names)
 
@@ -65,7 +65,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What is wrong with a file that torch does not load, and the cure; torch's own words are for who writes code."""
+    """The reason why torch does not load a file, and the cure; torch's own messages do not name the file or a cure."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}; put a file that can be read in its place"
     refused = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -106,7 +106,7 @@ def write_checkpoint(folder: str | Path, network: str, when: str, step: int, sta
 def labels_in(
     state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], more: Mapping[str, torch.Tensor], labels: int
 ) -> int:
-    """How many labels the network of a checkpoint has; `labels` where its tensors do not tell.
+    """The number of labels of a checkpoint's network; `labels` where its tensors do not tell.
 
     Args:
         state: the checkpoint's tensors.

@@ -41,7 +41,7 @@ FOLDER, BASE = "tasks", "base.safetensors"
 
 
 class Route(NamedTuple):
-    """Where a label's images come from: which state of `Lineage.states`, and the label's number there."""
+    """The index into `Lineage.states` of the state that makes a label's images, and the label's number in that state."""
 
     state: int
     label: int
@@ -49,7 +49,7 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class Lineage:
-    """The states that a run's folder can bring back.
+    """The states of the generator that can be restored from a run's folder.
 
     Attributes:
         swaps: oldest first; the run's own last.
@@ -112,7 +112,7 @@ def check_tasks(folder: str | Path, record: Record) -> None:
 
 
 def inherit(source: str | Path, record: Record, state: Mapping[str, Any], folder: str | Path) -> Inheritance:
-    """Write `tasks/` into the folder of a swap that starts; what its record says of that (`swap_record`).
+    """Write `tasks/` into the folder of a swap that starts; returns the lineage's part of its record (for `swap_record`).
 
     The process that writes files calls it, once. From a pre-trained checkpoint it writes the base alone. From a swap it links
     what that run has, and writes that run's own swap as the newest task. Where that run has no `tasks/`, since it is of an

@@ -17,7 +17,7 @@ from rcas_plugin.gan import as_taken, frozen_eval
 
 
 class Router(nn.Module):
-    """Latents and labels to images, each label by a state of its own; in StudioGAN's calling convention.
+    """A generator in StudioGAN's calling convention that makes each label's images with a state of the label's own.
 
     A batch whose labels share a state gives the very images that a generator with this state gives. A mixed one goes through in a
     part a state: images are those of a generator that is shown that part alone. The generator's own parameters and buffers are

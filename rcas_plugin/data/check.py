@@ -1,4 +1,4 @@
-"""What a look at a data set means for a config: what is refused, what a user is told, and what is done to each image."""
+"""The check of a looked-at data set against a config: refusals, notes for the user, and the preparation of each image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITHOUT = "wo_resize"
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to every image before it is trained on.
+    """The preparation of every image before it is trained on.
 
     Attributes:
         img_size: `DATA.img_size`, of the square images that the networks take.
@@ -38,7 +38,7 @@ class Preparation:
 
 
 def problems(look: DatasetLook, preparation: Preparation, used: Collection[str] | None = None) -> list[str]:
-    """What a run on these images is refused for: a sentence each, which names the file or the option.
+    """The reasons to refuse a run on these images: a sentence each, which names the file or the option.
 
     Args:
         look: at the data set.
@@ -82,7 +82,7 @@ def _wrong_sizes(look: DatasetLook, preparation: Preparation) -> str:
 
 
 def notes(look: DatasetLook, preparation: Preparation) -> list[str]:
-    """What is told and not refused, a sentence each."""
+    """The notes that a user is told and that refuse nothing, a sentence each."""
     listing, found = look.listing, []
     if listing.hidden:
         found.append(f"hidden, and left out: {_names(listing.hidden)}")
@@ -114,7 +114,7 @@ def notes(look: DatasetLook, preparation: Preparation) -> list[str]:
 
 
 def summary(look: DatasetLook, preparation: Preparation) -> str:
-    """One line: how many images of which sizes and kinds there are, and what is done to them."""
+    """One line of the number, sizes and kinds of the images, and of their preparation."""
     kinds, size, done = list(look.kinds), preparation.img_size, []
     if preparation.crops and any(width != height for width, height in look.sizes):
         done.append("centre square")

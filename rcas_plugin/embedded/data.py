@@ -19,7 +19,7 @@ from rcas_plugin.labels import DataClasses
 
 
 def fingerprint(images: Tensor, classes: DataClasses) -> str:
-    """A name for the content of a data set."""
+    """A name of a data set by its content."""
     return hashlib.sha256(images.numpy().tobytes() + repr(classes).encode()).hexdigest()[:16]
 
 

@@ -1,4 +1,4 @@
-"""Synapse importance: how much each weight of G and of D serves a label.
+"""Synapse importance: the estimate, from gradients, of each weight's part in G and D for a label.
 
     Omega(w) = 1/N * sum_k | d D(G(z_k, f), f) / d w |        over N generated images of the old class f
 
@@ -150,7 +150,7 @@ def synapse_importance(
 
 
 def _stretches(num_samples: int, *, doubling: bool) -> Iterator[tuple[int, int]]:
-    """All samples at once, or the first 64 and then as many again as there were."""
+    """The samples in stretches: all at once, or the first 64 and then as many again as before, doubling."""
     start, end = 0, 64 if doubling else num_samples
     while start < num_samples:
         end = min(end, num_samples)

@@ -1,4 +1,4 @@
-"""Re-initialisation: what is put in the place of the selected weights."""
+"""Re-initialisation: new values in the place of the selected weights."""
 
 from __future__ import annotations
 

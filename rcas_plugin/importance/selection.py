@@ -1,4 +1,4 @@
-"""Selection: which weights the importance makes the class's own."""
+"""Selection: masks of the weights of the highest importance for a label."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Selection:
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
-        """Read what `save` wrote."""
+        """The selection in a file that `save` wrote."""
         masks: dict[str, dict[str, Tensor]] = {GENERATOR: {}, DISCRIMINATOR: {}}
         factors: dict[str, dict[str, Tensor]] = {}
         with safe_open(path, framework="pt") as file:
@@ -185,7 +185,7 @@ def overlap(first: Selection, second: Selection) -> float:
 
 
 class Stable:
-    """For `synapse_importance(stop=…)`: True once the selection overlaps with the one before it by `wanted` or more.
+    """A rule for `synapse_importance(stop=…)`: True once the selection overlaps with the one before it by `wanted` or more.
 
     Args:
         wanted: the overlap, 0 to 1.

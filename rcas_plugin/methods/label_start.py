@@ -1,4 +1,4 @@
-"""Where the slot's own columns and embedding rows start from, before fine-tuning.
+"""The start values of the slot's own columns and embedding rows, before fine-tuning.
 
 The columns that only the slot's label reaches are few, so they can be fitted to the new class before anything else moves: every
 other label stays exactly as it was, and the old class is gone from the slot as the new one comes.
@@ -23,7 +23,7 @@ from rcas_plugin.weights.synapses import find_synapses
 
 
 class LabelStartSettings(Section):
-    """What the parameters that the slot's label alone reaches start from: keys of each method that calls this module."""
+    """The start of the parameters that only the slot's label reaches: keys of each method that calls this module."""
 
     how: Literal["keep", "mean", "match"] = Field(
         "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
@@ -132,7 +132,7 @@ def fit_features(
     accelerated: bool = False,
     progress: bool = True,
 ) -> list[float]:
-    """What `match_features` does, for any parameters of G: fit them until the label's images have the real ones' features in D.
+    """Fit any parameters of G so that the label's images have the real images' features in D, as `match_features` does.
 
     Args:
         parameters: of G; fitted in place, and left without a gradient.
@@ -189,7 +189,7 @@ def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
 
 @contextmanager
 def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
-    """The outputs of D's convolutions, in the order of their calls; cleared by whoever reads them."""
+    """Yield the list that D's convolutions append their outputs to, in the order of their calls; the reader clears it."""
     found: list[Tensor] = []
     convolutions = [synapse.module for synapse in find_synapses(discriminator, frozenset({"conv"})).values()]
 
@@ -206,7 +206,7 @@ def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
 
 
 def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """D's features of the images, (n, channels, …) of each layer, however many passes they take."""
+    """D's features of the images, (n, channels, …) for each layer, from one pass or several."""
     passes = []
     sizes = part_sizes(gan.discriminator, len(images))
     for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
@@ -219,7 +219,7 @@ def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> l
 
 
 def _summary(features: Sequence[Tensor]) -> list[Tensor]:
-    """Of each layer: the mean over images of the map, and the standard deviation over images of its spatial mean."""
+    """For each layer the mean over images of the map, and the standard deviation over images of its spatial mean."""
     summary = []
     for layer in features:
         values = layer.float()

@@ -1,4 +1,4 @@
-"""The `class_swap` loss: keep the remaining labels' images where the pre-trained generator has them (`RCAS.retain`)."""
+"""The `class_swap` loss: the distance of remaining labels' images from the pre-trained generator's (`RCAS.retain`)."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ HELD_OUT = 5
 
 @dataclass(frozen=True)
 class Domain:
-    """A trained classifier and what it is worth.
+    """A trained classifier, its accuracy on held-out images, and the features of its real images.
 
     Attributes:
         classifier: in evaluation mode.
@@ -111,7 +111,7 @@ def _images_alone(items: Sequence[Any]) -> Tensor:
 
 
 def _balanced(labels: Tensor, positions: Tensor) -> Tensor:
-    """Positions, those of rare classes several times: else a class of ten images is hardly ever named."""
+    """The positions, those of rare classes repeated: else a class of ten images is hardly ever named."""
     counts = torch.bincount(labels[positions]).clamp(min=1)
     usual = counts.double().median()
     times = (usual / counts).round().clamp(1, MOST_OFTEN).long()

@@ -1,4 +1,4 @@
-"""The judge of one swap: a classifier of the real data of old, new and remaining classes, and what it says of a generator."""
+"""The judge of one swap: a classifier of the real data of old, new and remaining classes, which measures a generator's images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RealData:
     added: str = ""
 
     def key(self, fingerprint: str) -> str:
-        """A name for what is learned from these; `fingerprint` is that of the data set that they came from."""
+        """The name of the classifier that is trained on these; `fingerprint` is that of the data set that they came from."""
         return hashlib.sha256(f"{fingerprint} {self.added}".encode()).hexdigest()[:16] if self.added else fingerprint
 
 
@@ -113,7 +113,7 @@ class _Images(Dataset[Any]):
 
 
 class Judge:
-    """What a swap is judged by, at any moment of it.
+    """The judge of a swap at any moment of it: measures the generator by a classifier of the real data.
 
     Args:
         found: the classifier, and the real images' features.
@@ -140,7 +140,7 @@ class Judge:
         real_images: Callable[[int, int], Tensor],
         log: Callable[[str], None] = print,
     ) -> Judge:
-        """Trained now, or read from `folder`, where `--eval_backbone domain` keeps its own as well."""
+        """The judge with the classifier in `folder`, which `--eval_backbone domain` shares; trained now where none is there."""
         with torch.random.fork_rng(devices=[]):  # the training's own draws are the same with a judge and without
             path = folder / f"{data.key(fingerprint)}.safetensors"
             return cls(domain(path, data.data, data.targets, data.classes, log), plan, images, real_images)
@@ -157,7 +157,7 @@ class Judge:
         return swap_metrics(self.plan, self.domain.classes, self.domain.features, torch.cat(features), shown, torch.cat(labels))
 
     def neighbours(self, gan: Gan, label: int, shown: int) -> tuple[Tensor, Tensor, Neighbours]:
-        """Of a new class: `shown` generated images, the real image nearest to each, and what the distances say of all of them."""
+        """`shown` generated images of a new class, the real image nearest to each, and `Neighbours` of all generated images."""
         if label not in self._neighbours:
             with torch.random.fork_rng(devices=[]):
                 real = to_unit_range(self._real_images(label, KEPT))

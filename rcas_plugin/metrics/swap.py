@@ -1,4 +1,4 @@
-"""What a swap is judged by: is the new class there and good, is the old one gone, are the others intact.
+"""The metrics of a swap: for the presence and quality of the new class, the absence of the old one, the others' intactness.
 
 Each label's generated images are held against the real images of its class, in the features of a classifier of the real data:
 Fréchet distance (StudioGAN's intra-class FID, in these features), kernel distance, precision, recall, density and coverage
@@ -98,7 +98,7 @@ def _share(shown: Tensor, classes: Sequence[str], name: str) -> float | None:
 
 
 def _means(rows: Iterable[Mapping[str, Any]], figures: Sequence[str]) -> Values:
-    """Of each figure, over the rows that have it."""
+    """The mean of each figure over the rows that have it."""
     found: Values = {}
     several = list(rows)
     for figure in figures:
@@ -109,7 +109,7 @@ def _means(rows: Iterable[Mapping[str, Any]], figures: Sequence[str]) -> Values:
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """One line of the metrics of one moment, for the log."""
+    """The metrics of one moment in one line, for the log."""
     new, old, rest = found["new"], found["old"], found["remaining"]
     parts = [f"new class {_percent(new['recognised'])} recognised, distance {_number(new['frechet_distance'])}"]
     if old:

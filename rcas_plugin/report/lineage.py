@@ -1,4 +1,4 @@
-"""The swaps that a run stands at the end of, and what has become of the classes that they made."""
+"""The table of a run's lineage: each swap up to the run's own, and the figures of its new classes then and now."""
 
 from __future__ import annotations
 

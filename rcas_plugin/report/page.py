@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass
 class Section:
-    """What the page says of one group of runs."""
+    """The part of the page on one group of runs."""
 
     name: str
     verdict: str
@@ -235,7 +235,7 @@ def _title(groups: Sequence[Group]) -> str:
 
 
 def _file_name(index: int, one: Group, groups: Sequence[Group]) -> str:
-    """How the group's pictures are named: by its method, which a stranger's record may have anything as."""
+    """The stem of the group's picture files: its method, made safe, as a stranger's record may hold any text there."""
     method = _method_stem(one)
     alike = [other for other in groups if _method_stem(other).lower() == method.lower()]
     return method if len(alike) == 1 else f"{method}_{index + 1}"

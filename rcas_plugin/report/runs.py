@@ -1,4 +1,4 @@
-"""The runs that a report is about: read from their folders, put together where only the seed differs, compared."""
+"""The runs of a report: read from their folders, grouped where only the seed differs, compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Interval = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Run:
-    """One swap, as its folder tells it.
+    """One swap, read from its folder.
 
     Attributes:
         folder: of the run.
@@ -38,7 +38,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises `RcasError` where the folder holds no metrics of a swap, or files that are none of the plugin's."""
+        """The run in a folder; raises `RcasError` where it holds no metrics of a swap, or files that are none of the plugin's."""
         metrics = read_metrics(folder)
         if not metrics.get("steps"):
             raise RcasError(
@@ -81,24 +81,24 @@ class Group:
     runs: tuple[Run, ...]
 
     def at_end(self, part: str, figure: str) -> Interval | None:
-        """Of the last moment of each run that has the figure."""
+        """The mean and interval of a figure at the last moment of each run; None where no run has it."""
         values = [run.last[part].get(figure) for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
 
     def curve(self, part: str, figure: str) -> dict[int, Interval]:
-        """Over the steps that every run has."""
+        """Step -> the mean and interval of a figure, at the steps that every run has."""
         curves = [run.curve(part, figure) for run in self.runs]
         shared = [step for step in curves[0] if all(step in curve for curve in curves)]
         return {step: mean_interval([curve[step] for curve in curves]) for step in shared}
 
     def steps_to(self, level: float) -> list[float]:
-        """Of each run, the step at which the new class's distance was at the level; infinite where it never was."""
+        """For each run the step at which the new class's distance was at the level; infinite where it never was."""
         return [steps_to_level(run.curve("new", "frechet_distance"), level) for run in self.runs]
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in the folders that were given: a run's own, or one that holds `checkpoints/` of several.
+    """The runs in some folders, each a run's own or one that holds `checkpoints/` of several.
 
     Raises:
         RcasError: one of them is or holds no run with metrics.
@@ -111,7 +111,7 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """Runs of the same settings and the same pre-trained GAN together, in the order given."""
+    """Groups of runs with the same settings and the same pre-trained GAN, in the order of the runs."""
     together: dict[str, list[Run]] = {}
     for run in runs:
         key = json.dumps([run.settings, run.record.source, run.metrics["slots"]], sort_keys=True)
@@ -141,7 +141,7 @@ def common_level(groups: Sequence[Group]) -> float | None:
 
 
 def panels(groups: Sequence[Group]) -> dict[str, dict[str, Curves]]:
-    """File name -> quantity -> curves, of what there are values for."""
+    """File name -> quantity -> curves, for the quantities that have values."""
     wanted = {
         "curve_distance": ("Fréchet distance to the new class", "new", "frechet_distance"),
         "curve_new": ("new class recognised in the slot, %", "new", "recognised"),

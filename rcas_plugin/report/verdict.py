@@ -10,7 +10,7 @@ THERE, GONE, LOST = 0.8, 0.05, 0.02
 
 
 def verdict(run: Run) -> str:
-    """In a sentence: is the new class there, is the old one gone, are the others intact."""
+    """A sentence that says whether the new class is there, the old one gone, and the others intact."""
     found, before = run.last, run.metrics.get("before", {})
     slots = run.metrics["slots"].values()
     news, olds = (" and ".join(str(slot[which]) for slot in slots if slot[which] is not None) for which in ("new", "old"))

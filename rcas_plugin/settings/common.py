@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Watches:
-    """Marks a key that changes how a swap is watched or computed, and not what it does."""
+    """The mark of a key that changes how a swap is watched or computed, and not its result."""
 
 
 #: `key: Watching[int] = Field(…)`: a run goes on although the key has another value than it was started with.
@@ -88,7 +88,7 @@ DEFAULT_METHOD: str = CommonSettings.model_fields["method"].default
 
 
 def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
-    """Whether a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
+    """True where a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
     return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
 
 

@@ -26,7 +26,7 @@ NEW_CLASSES: list[Schema] = [
 
 
 def file_schema(method: str | None = None) -> Schema:
-    """The schema of a StudioGAN config file: `RCAS` as `section_schema` has it, and whatever StudioGAN has beside it.
+    """The schema of a StudioGAN config file: `RCAS` by `section_schema`, and any sections of StudioGAN's.
 
     Raises:
         RcasError: there is no such method.
@@ -60,7 +60,7 @@ def section_schema(method: str | None = None) -> Schema:
 
 
 def _names(method: str) -> Schema:
-    """Sections of a method; one that names no method is the default's."""
+    """The schema that sections of a method fulfil; one that names no method is the default's."""
     required: Schema = {} if method == DEFAULT_METHOD else {"required": ["method"]}
     return {"properties": {"method": {"const": method}}, **required}
 

@@ -1,4 +1,4 @@
-"""What goes through upstream's G and D in one update: gathered by hooks, handed to the method as a `Batch`."""
+"""The passes through upstream's G and D in one update, gathered by hooks and handed to the method as a `Batch`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Passes:
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Around upstream's making of an update's fakes: only then passes through G are looked at."""
+        """Note the passes through G inside the block, in which upstream makes an update's fakes."""
         self._generating = True
         try:
             yield
@@ -70,7 +70,7 @@ class Passes:
             self._real = self._real or judged
 
     def fakes_made(self, images: Tensor, labels: Tensor, styles: Tensor | None) -> None:
-        """Upstream has made the fakes of an update; what went before is none of it.
+        """Note the fakes that upstream has made for an update, and forget the passes before.
 
         Args:
             images: (n, channels, height, width), before any augmentation.

@@ -1,4 +1,4 @@
-"""Where the plugin takes hold in StudioGAN without changing a file of it.
+"""The table of upstream's attributes that the plugin replaces, without changing a file of StudioGAN's.
 
 Each seam names the upstream attribute that is wrapped and the parameters that the wrapper relies on. `check_seams` looks at
 all of them before anything runs: a fork that lacks one gets a sentence at start, and not a traceback at step 4,000.

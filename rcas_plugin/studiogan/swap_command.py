@@ -36,7 +36,7 @@ LABELS = "--labels"
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """What `rcas swap` is about to do.
+    """The config and the command of a swap that `rcas swap` is about to run.
 
     Attributes:
         config: the swap's StudioGAN config.
@@ -157,7 +157,7 @@ def plan_swap(
 
 
 def run_swap(plan: SwapPlan) -> int:
-    """Run main.py; its exit code. Ctrl-C reaches main.py, which saves a checkpoint.
+    """Run main.py; returns its exit code. Ctrl-C reaches main.py, which saves a checkpoint.
 
     The config is kept in the run's folder, once there is one: what main.py refuses leaves nothing behind.
     """

@@ -1,4 +1,4 @@
-"""What a method's `prepare` changed: how many numbers of each layer, and how far."""
+"""The edits of a method's `prepare`: the number of changed entries of each weight, and the size of the change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def parameters_of(gan: Gan) -> Parameters:
 
 
 def edits(before: Parameters, gan: Gan) -> dict[str, dict[str, dict[str, Any]]]:
-    """By role and parameter: `changed` of `of` numbers, `relative` (norm of the change, of the norm before; None from zero).
+    """Role -> parameter -> `changed` of `of` numbers, `relative` (norm of the change, of the norm before; None from zero).
 
     Parameters that are new are left out: a method has put them there.
     """

@@ -1,4 +1,4 @@
-"""What is looked at while a swap goes on: pictures of the same latents, the judge's metrics, what was edited.
+"""The observer of a swap, which writes pictures of the same latents, the judge's metrics and the edits.
 
 Everything goes to the run's own folder, each file whole, at each save step; `rcas_plugin.report` makes a page of it.
 """
@@ -34,7 +34,7 @@ SHOWN = 8
 
 
 class Observer:
-    """Watches one run; made by the process that writes files, before the networks are edited or as a run goes on.
+    """The observer of one run, made by the process that writes files, before the networks are edited or as a run goes on.
 
     Args:
         folder: of the run.
@@ -65,7 +65,7 @@ class Observer:
         self._started = time.monotonic()
 
     def _earlier_metrics(self) -> dict[str, Any]:
-        """Of a run that goes on; a file that nobody can read keeps it from nothing."""
+        """The metrics of a run that goes on; empty where the file cannot be read."""
         try:
             return read_metrics(self.folder)
         except RcasError as error:
@@ -89,7 +89,7 @@ class Observer:
         origin: str = "",
         log: Callable[[str], None] = print,
     ) -> Observer:
-        """With its judge, where `RCAS.swap_metrics` wants one.
+        """An observer with its judge, or without one where `RCAS.swap_metrics` is 0.
 
         Args:
             folder: of the run.
@@ -124,19 +124,19 @@ class Observer:
         return cls(folder, plan, settings, judge, about=about, log=log)
 
     def before(self, gan: Gan) -> None:
-        """The pre-trained GAN, loaded and not yet edited."""
+        """Note the pre-trained GAN, loaded and not yet edited."""
         self._parameters = parameters_of(gan)
         self._look("before", gan)
 
     def prepared(self, gan: Gan) -> None:
-        """Right after the method's `prepare`."""
+        """Note the GAN right after the method's `prepare`, and write its edits."""
         if self._parameters is not None:
             write_json(self.folder / EDITS, edits(self._parameters, gan))
             self._parameters = None
         self._look(0, gan)
 
     def saved(self, step: int, gan: Gan, *, judged: bool = True) -> dict[str, Any] | None:
-        """A checkpoint was saved after `step` steps; the metrics of this moment, where there is a judge and one is wanted."""
+        """Note the GAN at a checkpoint after `step` steps; returns its metrics, where there is a judge and `judged` is true."""
         return self._look(step, gan, judged)
 
     def _look(self, moment: int | str, gan: Gan, judged: bool = True) -> dict[str, Any] | None:
@@ -204,7 +204,7 @@ def _board(folder: Path) -> Any:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What a run's `swap_metrics.json` says; empty where there is none.
+    """The content of a run's `swap_metrics.json`; empty where there is none.
 
     Raises:
         RcasError: the file is damaged, or none of the plugin's.
@@ -224,7 +224,7 @@ def scalars(found: dict[str, Any]) -> dict[str, float]:
 
 
 def newest(found: dict[str, Any]) -> dict[str, str]:
-    """The few figures that stand beside a progress bar."""
+    """The few figures for the side of a progress bar, as text by name."""
     shown = {"new": found["new"].get("recognised"), "old": found["old"].get("left"), "rest": found["remaining"].get("recognised")}
     return {name: f"{value:.0%}" for name, value in shown.items() if value is not None}
 

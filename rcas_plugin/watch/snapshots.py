@@ -36,7 +36,7 @@ def pixels_of(images: Tensor) -> np.ndarray:
 
 
 def images_of(pixels: np.ndarray) -> Tensor:
-    """The way back from `pixels_of`."""
+    """Bytes (n, h, w, channels) as images (n, channels, h, w) in [-1, 1]: the inverse of `pixels_of`."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -47,7 +47,7 @@ def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
 
 
 def moments(folder: Path) -> dict[int, str]:
-    """Step -> moment, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
+    """Step -> the name of its snapshot, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
     found = {0: "reinit"}
     for path in (folder / FOLDER).glob("step=*.npz"):
         found[int(path.stem.partition("=")[2])] = path.stem

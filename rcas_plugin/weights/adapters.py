@@ -1,4 +1,4 @@
-"""Fold what a method has put around weights back into plain ones: in a network, or in the file of a checkpoint."""
+"""Adapters around weights: found, attached, rebuilt, and folded into plain weights, in a network or a checkpoint's state dict."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def plain_name(key: str) -> str | None:
 
 @torch.no_grad()
 def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Copy a plain state dict into a network with or without adapters: what an adapter works on gets the plain weight.
+    """Copy a plain state dict into a network with or without adapters: an adapter's table gets the plain weight.
 
     By copying, tensor for tensor: torch's own way does not know that `weight` of a layer is computed now. A tensor of another
     shape, such as a table of other labels, is left as it is.
@@ -119,7 +119,7 @@ def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
 
 
 def adapter_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the network's adapters: what a plain network does not have."""
+    """The parameters of the network's adapters, which a plain network does not have."""
     return [
         parameter
         for layer in network.modules()

@@ -128,7 +128,7 @@ def warm_down(multiplier: float, steps: int, step: int) -> float:
 def scale_label_steps(
     optimizer: torch.optim.Optimizer, bound: Iterable[LabelBound], labels: Sequence[int], multiplier: Callable[[], float]
 ) -> None:
-    """From now on the optimiser steps the labels' own parameters `multiplier()` times as far as it would.
+    """Make the optimiser step the labels' own parameters `multiplier()` times as far as it would, from now on.
 
     The direction and the optimiser's state stay its own; other labels' rows and columns of the same weight are untouched.
     """
@@ -136,7 +136,7 @@ def scale_label_steps(
 
 
 def scale_updates(optimizer: torch.optim.Optimizer, views: Sequence[Tensor], multiplier: Callable[[], float]) -> None:
-    """From now on the optimiser steps what the views show `multiplier()` times as far as it would."""
+    """Make the optimiser step the viewed entries `multiplier()` times as far as it would, from now on."""
     before: list[Tensor] = []
 
     def remember(*_: Any) -> None:

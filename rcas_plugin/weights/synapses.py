@@ -1,4 +1,4 @@
-"""Which weights of a network are synapses that can be selected: found by module type, never by the text of a name."""
+"""The weights of a network that can be selected, its synapses: found by module type, never by the text of a name."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class SpectralNorm:
         warnings.warn("spectral norm could not be held to the last bit; the other labels' images differ in it", stacklevel=2)
 
     def _scale(self, weight: Tensor, sigma: Tensor, dim: int) -> bool:
-        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; whether that was possible."""
+        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; returns whether that was possible."""
         vector, other = self.along(dim), self.along(1 - dim)
         exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
         for attempt in range(1024):  # each rounds otherwise

@@ -23,7 +23,7 @@ ADAPTER = "bn_propagation"
 
 
 class Propagation(nn.Module):
-    """Turns a table of `rows` labels into one of `len(order)` labels.
+    """A parametrization that makes a table of `len(order)` labels from one of `rows` labels.
 
     StudioGAN's gain is 1 + what is stored; the combination runs over what is stored, so that a label without scores and
     residual has the neutral gain 1 and bias 0. What the table has before and behind the labels' rows (InfoGAN's codes go into the
@@ -68,7 +68,7 @@ class Propagation(nn.Module):
 
     @torch.no_grad()
     def carried(self, entries: Tensor) -> Tensor:
-        """Of a vector with an entry for each row (column) of the table: one for each that `forward` returns, 0 for new labels."""
+        """A vector of an entry a row (column) of the table, rearranged to the rows that `forward` returns; 0 for new labels."""
         before, labels, behind = entries.split([self.offset, self.rows, len(entries) - self.offset - self.rows])
         chosen = [labels[index] if index < self.rows else labels.new_zeros(()) for index in self.order]
         return torch.cat([before, torch.stack(chosen), behind])
@@ -192,7 +192,7 @@ def table_of(network: nn.Module, name: str) -> nn.Parameter:
 
 @dataclass(frozen=True)
 class NormLimit:
-    """Of one propagated weight under spectral norm and one new label: `nearest` is `SpectralNorm.limit`'s function."""
+    """The limit of a new label's row in a propagated weight under spectral norm; `nearest` is `SpectralNorm.limit`'s function."""
 
     layer: nn.Module
     made: Propagation
@@ -243,5 +243,5 @@ class PropagatedParameters:
 
     @property
     def fixed_in_ft(self) -> tuple[nn.Parameter, ...]:
-        """What stage ft does not train: scores and tables."""
+        """The parameters that stage ft does not train: scores and tables."""
         return (*self.scores, *self.tables)

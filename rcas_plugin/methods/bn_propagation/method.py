@@ -38,7 +38,7 @@ NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this g
 
 
 class BnPropagation(Method):
-    """Stage `bn`, then stage `ft`; the number of labels may change."""
+    """BN propagation as a method: stage `bn`, then stage `ft`; the number of labels may change."""
 
     Settings = BnPropagationSettings
     presets = PRESETS
@@ -122,7 +122,7 @@ class BnPropagation(Method):
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
-        """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, other labels)."""
+        """Set the scores' start: a slot's old class alone (`keep`, `match`), or all classes alike (`mean`, other labels)."""
         new = sorted(self.context.plan.slots)
         for network in gan.networks.values():
             for propagation in propagations(network).values():
@@ -195,7 +195,7 @@ class BnPropagation(Method):
         return [parameter for parameter in super().trained(gan) if parameter not in fixed]
 
     def averaged(self, gan: Gan) -> Iterable[Tensor]:
-        """In stage bn the average of what G does not train stays the pre-trained one."""
+        """The tensors of G that its moving average takes in: in stage bn only those that are trained."""
         return super().averaged(gan) if self._stage == "ft" else self._propagated[GENERATOR].every
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
@@ -227,12 +227,12 @@ FEW_UPDATES = 150
 
 
 def has_few(plan: LabelPlan, label: int) -> bool:
-    """Whether a label is known to have under `FEW` images."""
+    """True where a label is known to have under `FEW` images."""
     return plan.counts.get(label, FEW) < FEW
 
 
 def stages_of(settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
-    """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
+    """Steps of the two stages: the section's; else a tenth and the rest, or, under `FEW` images, stage bn alone.
 
     Raises:
         RcasError: they do not make up the run.

@@ -1,4 +1,4 @@
-"""Class swap: re-initialise what serves the old class, give the slot a better start, then fine-tune (RCAS and what followed)."""
+"""Class swap: re-initialise the old class's weights, give the slot a better start, then fine-tune (RCAS and what followed)."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def pictures_and_arrays_written_whole() -> None:
 
 
 def _written_whole(write: Any, place: int) -> Any:
-    """A function that writes a file, the path of which is its argument at `place`."""
+    """A file-writing function, whose path is its argument at `place`, made to write the file whole or not at all."""
 
     @functools.wraps(write)
     def whole(*args: Any, **kwargs: Any) -> None:

@@ -1,4 +1,4 @@
-"""The wrappers around upstream's networks: how they get their weights, and what several processes make of them."""
+"""The wrappers around upstream's networks: for their weights, their checkpoints and distributed training."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _load_networks(original: Any) -> Any:
 
 
 def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) -> Observer:
-    """Of the process that writes files; `pretrained` is None where a run goes on."""
+    """The observer, in the process that writes files; `pretrained` is None where a run goes on."""
     targets, names = targets_and_names(RUN.base)
     if RUN.base.hdf5_path is not None and len(swap.classes.names) > max(targets):  # HDF5 files hold indices, folders names
         names = swap.classes.names
@@ -82,14 +82,14 @@ def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) 
 
 
 def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:
-    """Where the run keeps its files: one process writes them at the start, every process reads them when the run goes on."""
+    """The folder of the run's files: one process writes them at the start, every process reads them when the run goes on."""
     if not swap.starts:
         return Path(swap.source)
     return _own_folder(cfgs) if logger is not None else None
 
 
 def _parallel(original: Any) -> Any:
-    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+    """Build DDP with all parameters trained: its processes average the gradients of those, and wait for each.
 
     What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
     """
@@ -195,7 +195,7 @@ def _calculate_all_sn(original: Any) -> Any:
 
 
 def register_stylegan_layers() -> None:
-    """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
+    """Register StyleGAN's layers, which are types of upstream's own, so that their weights are as selectable as any other's."""
     for name in ("models.stylegan2", "models.stylegan3"):
         module: Any = importlib.import_module(name)
         for layer, kind in (
