@@ -220,7 +220,7 @@ def importance(args: argparse.Namespace) -> int:
     num_classes = _num_classes(args.cfg)
     indices = [str(label) for label in range(num_classes)]
     names, _ = name_labels(num_classes, indices, recorded=read_record(args.ckpt).labels)
-    targets = [_label(given, names) for given in args.labels]
+    targets = [_label(text, names) for text in args.labels]
     if len(set(targets)) == num_classes:
         raise RcasError("--labels names every label; leave at least one that remains")
     if args.embedded:
@@ -250,19 +250,19 @@ def _num_classes(cfg: Path) -> int:
         raise RcasError(f"-cfg: {cfg} holds no DATA.num_classes; give the config that trained the checkpoint") from None
 
 
-def _label(given: str, names: Sequence[str]) -> int:
-    label = label_of(reference_of(given, names), names)
+def _label(text: str, names: Sequence[str]) -> int:
+    label = label_of(reference_of(text, names), names)
     if label is not None:
         return label
-    raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
+    raise RcasError(f"--labels: {text} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print the diagnosis of data, checkpoint and config; returns 0 where a swap can run."""
+    """Print a diagnosis of the set-up, or of data, checkpoint and config; returns 0 where a swap can run."""
     if args.data is not None:
-        found = diagnose(args.data, args.ckpt, args.cfg)
-        print(found.text)
-        return 2 if found.refused else 0
+        diagnosis = diagnose(args.data, args.ckpt, args.cfg)
+        print(diagnosis.text)
+        return 2 if diagnosis.refused else 0
     if args.ckpt is not None or args.cfg is not None:
         raise RcasError("--data is missing; give the folder of the data set that the checkpoint is looked at with")
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")

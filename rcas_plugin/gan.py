@@ -156,8 +156,8 @@ def frozen_eval(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training:
             module.training = mode
-        for parameter, wanted in gradient:
-            parameter.requires_grad_(wanted)
+        for parameter, requires_grad in gradient:
+            parameter.requires_grad_(requires_grad)
 
 
 @torch.no_grad()

@@ -201,9 +201,9 @@ def swap_record(
         source: the checkpoint's folder.
         inherited: what it has from there, where the swap starts; the lineage is then part of the record.
     """
-    own = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
+    new_swap = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
     started = {} if inherited is None else {
-        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, own)],
+        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, new_swap)],
         "base_sha256": inherited.base_sha256,
     }  # fmt: skip
     return {
@@ -236,9 +236,9 @@ def same_swap(record: Record, settings: CommonSettings) -> bool:
     if recorded is None:
         return False  # no swap, of another version, or of a method that is not at hand
     not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
-    one, other = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
+    recorded_keys, section_keys = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
     return (
-        one == other
+        recorded_keys == section_keys
         and _folder(recorded.new_data) == _folder(settings.new_data)
         and (settings.labels is None or tuple(settings.labels) == record.labels_before)
         and len(settings.swap) == len(recorded.swap)

@@ -70,7 +70,7 @@ def _no_scripts() -> Iterator[None]:
 def allow_numpy_scalars() -> None:
     """Add numpy's numbers, under the names that numpy 1 and 2 write, to torch's allow-list; once, however often it is called."""
     allowed = torch.serialization.get_safe_globals()
-    torch.serialization.add_safe_globals([one for one in _ALLOWED if one not in allowed])
+    torch.serialization.add_safe_globals([entry for entry in _ALLOWED if entry not in allowed])
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:

@@ -26,5 +26,5 @@ def clear_leftovers(save_dir: str | Path, *run: str | Path | None, spare: str | 
         print(f"rcas: removed {len(removed)} half-written files of interrupted runs, in {root}", flush=True)
 
 
-def _inside(folder: Path, other: Path | None) -> bool:
-    return other is not None and folder.resolve().is_relative_to(other)
+def _inside(folder: Path, parent: Path | None) -> bool:
+    return parent is not None and folder.resolve().is_relative_to(parent)

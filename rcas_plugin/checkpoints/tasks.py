@@ -101,7 +101,7 @@ def folded(base: Mapping[str, Tensor], tasks: Sequence[Task], index: int) -> dic
     task = tasks[index]
     state = {**base, **{name: tensor for name, tensor in task.tensors.items() if "/" not in name}}
     for name, weight in task.adapters.items():
-        earlier = [other.parts(name) for other in tasks[:index] if name in other.adapters]
+        earlier = [previous.parts(name) for previous in tasks[:index] if name in previous.adapters]
         state[name] = computed(state[name], rebuilt(weight.adapter, task.parts(name), earlier))
     return state
 

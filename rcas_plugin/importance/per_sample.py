@@ -67,8 +67,8 @@ def gradients_one_by_one(
 ) -> int:
     """Add each sample's |gradient| ** power, by one backward pass a sample: for layers of any type."""
     weights = [synapse.weight.requires_grad_(True) for synapse in synapses.values()]
-    for one in range(len(labels)):
-        gradients = torch.autograd.grad(score(z[one : one + 1], labels[one : one + 1]).sum(), weights, allow_unused=True)
+    for k in range(len(labels)):
+        gradients = torch.autograd.grad(score(z[k : k + 1], labels[k : k + 1]).sum(), weights, allow_unused=True)
         for key, gradient in zip(synapses, gradients, strict=True):
             if gradient is not None:
                 total[key].add_(gradient.abs() if power == 1 else gradient.square())

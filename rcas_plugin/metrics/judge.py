@@ -74,20 +74,20 @@ def real_data(
         pretrained: the pre-trained GAN; None where it is not at hand.
         origin: where that came from.
     """
-    parts, found, names = [base], list(targets), list(classes)
+    parts, indices, names = [base], list(targets), list(classes)
     added: list[Any] = []
 
     def add(data: Dataset[Any], count: int, name: str) -> None:
         if name not in names:
             names.append(name)
         parts.append(data)
-        found.extend([names.index(name)] * count)
+        indices.extend([names.index(name)] * count)
 
     for label, files in plan.new_files.items():
         positions = [position for position in range(swapped.own) if swapped.labels[position] == label]
         add(Subset(swapped, positions), len(files), plan.names[label])
         added.append([plan.names[label], [[path, Path(path).stat().st_mtime_ns] for path in files]])
-    present = {names[target] for target in set(found)}
+    present = {names[target] for target in set(indices)}
     gone = [name for _, name in sorted(plan.replaced.items()) if name not in present]
     if gone:
         added.append([gone, origin])  # the same with no GAN at hand: a run that goes on finds its judge
@@ -96,7 +96,7 @@ def real_data(
         for label, name in enumerate(plan.names_before):
             add(_Images(pretrained(label, count)), count, name)
     data = ConcatDataset(parts) if len(parts) > 1 else base
-    return RealData(data, tuple(found), tuple(names), tuple(gone), json.dumps(added) if added else "")
+    return RealData(data, tuple(indices), tuple(names), tuple(gone), json.dumps(added) if added else "")
 
 
 class _Images(Dataset[Any]):
@@ -149,9 +149,9 @@ class Judge:
         """`swap_metrics` of the generator whose images a user sees; the same latents each time."""
         classifier, features, labels = self.domain.classifier, [], []
         for label in self.plan.live:
-            wanted = torch.full((self.images,), label)
-            features.append(features_of(classifier, self._sample(gan, wanted)))
-            labels.append(wanted)
+            label_batch = torch.full((self.images,), label)
+            features.append(features_of(classifier, self._sample(gan, label_batch)))
+            labels.append(label_batch)
         with torch.no_grad():
             shown = torch.cat([classifier.head(part).argmax(1) for part in features])
         return swap_metrics(self.plan, self.domain.classes, self.domain.features, torch.cat(features), shown, torch.cat(labels))
@@ -164,8 +164,8 @@ class Judge:
             self._neighbours[label] = real, features_of(self.domain.classifier, real)
         real, real_features = self._neighbours[label]
         fakes = self._sample(gan, torch.full((self.images,), label))
-        found = nearest_real(real_features, features_of(self.domain.classifier, fakes))
-        return fakes[:shown], real[found.nearest[:shown]], found
+        neighbours = nearest_real(real_features, features_of(self.domain.classifier, fakes))
+        return fakes[:shown], real[neighbours.nearest[:shown]], neighbours
 
     def _sample(self, gan: Gan, labels: Tensor) -> Tensor:
         with torch.random.fork_rng(devices=[]):

@@ -34,18 +34,18 @@ def numbers(one: Group) -> list[dict[str, Any]]:
 
 def distances(one: Group) -> list[tuple[str, str]]:
     """The Fréchet distances at the end, each with its name."""
-    found = {"distance to the new class": "new", "distance of the remaining": "remaining"}
-    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
+    parts = {"distance to the new class": "new", "distance of the remaining": "remaining"}
+    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()]
 
 
 def rows_of_parts(run: Run) -> list[list[str]]:
     """Rows of part, moment, then `FIGURES`."""
-    found = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
-    chosen = ["before", "step 0", list(found)[-1]]
+    moments = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
+    chosen = ["before", "step 0", list(moments)[-1]]
     rows = []
     for part, name in (("new", "new class"), ("old", "old class"), ("remaining", "remaining labels")):
         for moment in dict.fromkeys(chosen):
-            values = (found.get(moment) or {}).get(part)
+            values = (moments.get(moment) or {}).get(part)
             if values:
                 shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
                 rows.append([name, moment, *cells(shown)])
@@ -78,12 +78,12 @@ def reached(one: Group, level: float) -> list[str]:
 
 def first_to_reach(groups: Sequence[Group], level: float) -> str:
     """A sentence that ranks several groups by the steps to a common level; empty for one group, or where none reached it."""
-    ranked = sorted(groups, key=lambda one: sum(one.steps_to(level)))
+    ranked = sorted(groups, key=lambda group: sum(group.steps_to(level)))
     if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
         return ""
-    said = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
-            (reached(one, level) for one in ranked)]  # fmt: skip
-    return f"At a distance of {level:.3g} to the new class: {', '.join(said)}."
+    clauses = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
+               (reached(group, level) for group in ranked)]  # fmt: skip
+    return f"At a distance of {level:.3g} to the new class: {', '.join(clauses)}."
 
 
 def _time_at(run: Run, step: float) -> float:

@@ -46,7 +46,7 @@ class Look:
 
     @property
     def remaining(self) -> Importance:
-        return _mean([found for label, found in self.by_label.items() if label not in self.targets])
+        return _mean([importance for label, importance in self.by_label.items() if label not in self.targets])
 
 
 def inspect_importance(
@@ -92,18 +92,18 @@ def write_look(look: Look, folder: Path) -> dict[str, Any]:
 
 def overlaps(look: Look) -> dict[str, list[list[float]]]:
     """Role -> the part that the top sets of each two labels share (|A and B| / |A or B|)."""
-    chosen = [select_synapses(found, ratio=look.top) for found in look.by_label.values()]
-    found: dict[str, list[list[float]]] = {}
+    chosen = [select_synapses(importance, ratio=look.top) for importance in look.by_label.values()]
+    matrices: dict[str, list[list[float]]] = {}
     for role in ROLES:
-        of_role = [type(one)({role: one.masks[role]}) for one in chosen]
-        found[role] = [[overlap(first, second) for second in of_role] for first in of_role]
-    return found
+        of_role = [type(selection)({role: selection.masks[role]}) for selection in chosen]
+        matrices[role] = [[overlap(first, second) for second in of_role] for first in of_role]
+    return matrices
 
 
 def _mean(several: Sequence[Importance]) -> Importance:
     first = several[0]
     weights = {
-        role: {name: torch.stack([one.weights[role][name] for one in several]).mean(0) for name in first.weights[role]}
+        role: {name: torch.stack([each.weights[role][name] for each in several]).mean(0) for name in first.weights[role]}
         for role in first.weights
     }
     return Importance(weights, first.kinds, first.settings)
@@ -112,15 +112,15 @@ def _mean(several: Sequence[Importance]) -> Importance:
 def _layers(target: Importance, remaining: Importance, role: str) -> dict[str, Any]:
     rows = {}
     for name, weight in target.weights[role].items():
-        other = remaining.weights[role][name]
+        rest = remaining.weights[role][name]
         correlation = (
-            stats.spearmanr(weight.flatten().cpu().numpy(), other.flatten().cpu().numpy()).statistic if weight.any() else math.nan
+            stats.spearmanr(weight.flatten().cpu().numpy(), rest.flatten().cpu().numpy()).statistic if weight.any() else math.nan
         )
         rows[name] = {
             "kind": target.kinds[role][name],
             "shape": list(weight.shape),
             "mean": float(weight.mean()),
-            "mean_remaining": float(other.mean()),
+            "mean_remaining": float(rest.mean()),
             "rank_correlation": None if math.isnan(correlation) else float(correlation),
         }
     return rows

@@ -35,8 +35,8 @@ def lineage_rows(run: Run) -> list[list[str]]:
 
 
 def _then(swap: LineageSwap, label: int) -> list[str]:
-    found = swap.figures.get(label)
-    return ["not judged", ""] if found is None else cells([getattr(found, name) for name in SHOWN])
+    figures = swap.figures.get(label)
+    return ["not judged", ""] if figures is None else cells([getattr(figures, name) for name in SHOWN])
 
 
 def _now(name: str, later: Sequence[LineageSwap], labels: Sequence[Mapping[str, Any]]) -> list[str]:

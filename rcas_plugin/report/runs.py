@@ -56,7 +56,7 @@ class Run:
     @property
     def steps(self) -> dict[int, dict[str, Any]]:
         """The moments by step, ascending."""
-        return {int(step): found for step, found in sorted(self.metrics["steps"].items(), key=lambda item: int(item[0]))}
+        return {int(step): moment for step, moment in sorted(self.metrics["steps"].items(), key=lambda item: int(item[0]))}
 
     @property
     def last(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Run:
 
     def curve(self, part: str, figure: str) -> dict[int, float]:
         """Step -> the figure, at the moments that have it."""
-        values = {step: found[part].get(figure) for step, found in self.steps.items()}
+        values = {step: moment[part].get(figure) for step, moment in self.steps.items()}
         return {step: value for step, value in values.items() if value is not None}
 
 
@@ -103,11 +103,11 @@ def find_runs(paths: Sequence[Path]) -> list[Run]:
     Raises:
         RcasError: one of them is or holds no run with metrics.
     """
-    found = []
+    runs = []
     for path in paths:
         inside = sorted(file.parent for file in (path / "checkpoints").glob(f"*/{METRICS}"))
-        found += [Run.read(folder) for folder in inside or [path]]
-    return found
+        runs += [Run.read(folder) for folder in inside or [path]]
+    return runs
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
@@ -135,7 +135,7 @@ def _differing(run: Run, others: Sequence[Run]) -> list[str]:
 
 def common_level(groups: Sequence[Group]) -> float | None:
     """A distance to the new class that every run reached: the highest of the levels that they ended at."""
-    curves = [run.curve("new", "frechet_distance") for one in groups for run in one.runs]
+    curves = [run.curve("new", "frechet_distance") for group in groups for run in group.runs]
     ends = [end_level(curve) for curve in curves if curve]
     return max(ends) if ends else None
 
@@ -149,14 +149,14 @@ def panels(groups: Sequence[Group]) -> dict[str, dict[str, Curves]]:
         "curve_remaining": ("remaining labels recognised, %", "remaining", "recognised"),
         "curve_remaining_distance": ("Fréchet distance of the remaining labels", "remaining", "frechet_distance"),
     }
-    found: dict[str, dict[str, Curves]] = {}
+    by_file: dict[str, dict[str, Curves]] = {}
     for file, (quantity, part, figure) in wanted.items():
         scale = 100 if "%" in quantity else 1
         curves: dict[str, Mapping[int, Interval]] = {}
-        for one in groups:
-            values = one.curve(part, figure)
+        for group in groups:
+            values = group.curve(part, figure)
             if values:
-                curves[one.name] = {step: tuple(scale * v for v in value) for step, value in values.items()}  # type: ignore[misc]
+                curves[group.name] = {step: tuple(scale * v for v in value) for step, value in values.items()}  # type: ignore[misc]
         if curves:
-            found[file] = {quantity: curves}
-    return found
+            by_file[file] = {quantity: curves}
+    return by_file

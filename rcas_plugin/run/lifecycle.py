@@ -150,9 +150,9 @@ class Lifecycle:
         average, averaged = self.gan.ema, set(self.method.averaged(self.gan))
         held: list[tuple[Tensor, Tensor]] = []
         if average is not None:
-            there = _tensors(average)
+            tensors = _tensors(average)
             held = [
-                (there[n].detach(), there[n].detach().clone())
+                (tensors[n].detach(), tensors[n].detach().clone())
                 for n, t in _tensors(self.gan.generator).items()
                 if t not in averaged
             ]
@@ -191,7 +191,7 @@ def _retain(method: Method, gan: Gan) -> RetainLoss | None:
     settings, plan = method.context.settings, method.context.plan
     if not settings.retain or not plan.remaining:
         return None
-    made: RetainLoss = losses["class_swap"](
+    retain_loss: RetainLoss = losses["class_swap"](
         gan, plan, weight=settings.retain, seed=method.context.seed, accelerated=settings.accelerate
     )
-    return made
+    return retain_loss

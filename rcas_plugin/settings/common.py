@@ -94,10 +94,10 @@ def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
 
 def watching_keys(model: type[BaseModel]) -> dict[str, Any]:
     """The keys marked `Watching`, as pydantic's `exclude` takes them: key -> True, or a section's keys likewise."""
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if any(isinstance(mark, _Watches) for mark in field.metadata):
-            found[name] = True
+            keys[name] = True
         elif is_section(field.annotation) and (inside := watching_keys(field.annotation)):
-            found[name] = inside
-    return found
+            keys[name] = inside
+    return keys

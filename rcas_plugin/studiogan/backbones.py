@@ -113,10 +113,10 @@ def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
     first = not distributed or torch.distributed.get_rank() == 0
     if distributed and not first:
         torch.distributed.barrier()  # the first process trains it, the others read the file
-    found = domain(path, run.base, targets, names, log=print if first else lambda line: None)
+    backbone = domain(path, run.base, targets, names, log=print if first else lambda line: None)
     if distributed and first:
         torch.distributed.barrier()
-    classifier = found.classifier.to(device)
+    classifier = backbone.classifier.to(device)
 
     def outputs(images: Tensor) -> tuple[Tensor, Tensor]:
         features = classifier.features(images)

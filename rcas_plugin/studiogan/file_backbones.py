@@ -158,7 +158,7 @@ def _fit(images: Tensor, channels: int, size: tuple[int | None, int | None]) -> 
     """Images with so many channels (1: their mean), resized (bilinear, antialiased) where a height or width is asked for."""
     if channels == 1:
         images = images.mean(1, keepdim=True)
-    height, width = (wanted or given for wanted, given in zip(size, images.shape[2:], strict=True))
+    height, width = (target or source for target, source in zip(size, images.shape[2:], strict=True))
     if (height, width) == tuple(images.shape[2:]):
         return images
     return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
@@ -273,8 +273,8 @@ def _parts(pixels: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
 
 def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     """The module of an archive that the user trusts; what it holds as pickle is read without code all the same."""
-    whole: Any = torch.load
-    torch.load = lambda *args, **kwargs: whole(*args, **{**kwargs, "weights_only": True})
+    original: Any = torch.load
+    torch.load = lambda *args, **kwargs: original(*args, **{**kwargs, "weights_only": True})
     try:
         if kind == "torchscript":
             with warnings.catch_warnings():
@@ -285,4 +285,4 @@ def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     except Exception as error:  # torch raises many types here
         raise RcasError(f"--eval_backbone: {path} cannot be read ({_reason(error)}); put a whole archive in its place") from None
     finally:
-        torch.load = whole
+        torch.load = original

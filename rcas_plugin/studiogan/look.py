@@ -26,8 +26,8 @@ def check_img_size(cfgs: Any) -> None:
     """Raise `RcasError` where the config's backbone has no layers for `DATA.img_size`; upstream looks them up by the size."""
     if _is_known(cfgs, cfgs.DATA.img_size):
         return
-    other = copy.copy(cfgs)
-    allowed = [size for size in _SIZES if _is_known(other, size)]
+    config = copy.copy(cfgs)
+    allowed = [size for size in _SIZES if _is_known(config, size)]
     raise RcasError(
         f"DATA.img_size: {cfgs.MODEL.backbone} makes no images of {cfgs.DATA.img_size}x{cfgs.DATA.img_size}; "
         f"allowed: {', '.join(map(str, allowed))}"
@@ -136,10 +136,10 @@ def _evaluations(RUN: Any) -> str:
 
 
 def _refuse(look: DatasetLook, preparation: Preparation, used: Collection[str] | None) -> None:
-    found = problems(look, preparation, used)
-    if found:
-        more = f"; and {len(found) - 1} more: rcas doctor --data names them" if len(found) > 1 else ""
-        raise RcasError(found[0] + more)
+    sentences = problems(look, preparation, used)
+    if sentences:
+        more = f"; and {len(sentences) - 1} more: rcas doctor --data names them" if len(sentences) > 1 else ""
+        raise RcasError(sentences[0] + more)
 
 
 def _say(what: str, look: DatasetLook, preparation: Preparation) -> None:
@@ -167,9 +167,9 @@ def _check_new(swap: SwapRun, preparation: Preparation) -> None:
     look = look_at_files(str(swap.settings.new_data), files)
     resizer = "lanczos" if preparation.resizer == WITHOUT else preparation.resizer
     resized = Preparation(preparation.img_size, resizer)
-    found = [sentence.replace("-data:", "RCAS.new_data:", 1) for sentence in problems(look, resized)]
-    if found:
-        raise RcasError(found[0])
+    sentences = [sentence.replace("-data:", "RCAS.new_data:", 1) for sentence in problems(look, resized)]
+    if sentences:
+        raise RcasError(sentences[0])
     _say("images of RCAS.new_data", look, resized)
 
 

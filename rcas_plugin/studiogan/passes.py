@@ -56,9 +56,9 @@ class Passes:
         finally:
             self._generating = False
 
-    def _note_generated(self, module: nn.Module, args: tuple[Any, ...], made: Any) -> None:
+    def _note_generated(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._generating:
-            self._generated.append((args[0], made))
+            self._generated.append((args[0], output))
 
     def _note_judged(self, module: nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
         if len(args) < 2:
@@ -77,8 +77,8 @@ class Passes:
             labels: (n,), the very tensor that D will be shown.
             styles: of StyleGAN, what its synthesis made them from; it may be mixed from two latents.
         """
-        wanted = images if styles is None else styles
-        latents = next((latents for latents, made in self._generated if made is wanted), None)
+        taken = images if styles is None else styles
+        latents = next((latents for latents, output in self._generated if output is taken), None)
         self._forget()
         self._latents, self._raw_fakes, self._fake_labels = latents, images, labels
 

@@ -169,9 +169,9 @@ def labels_of_checkpoint(cfgs: Any, checkpoint: Checkpoint) -> int:
     """The number of labels of the GAN of `-ckpt`, which may differ from the config's; raises like `check_checkpoint`."""
     state = checkpoint.folded.states["generator"]
     labels = cfgs.DATA.num_classes
-    found = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
-    _check_contents(cfgs, checkpoint, found)
-    return found
+    count = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
+    _check_contents(cfgs, checkpoint, count)
+    return count
 
 
 def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:

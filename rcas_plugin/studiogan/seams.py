@@ -90,9 +90,9 @@ def find(seam: Seam) -> Any:
 
 def check(seam: Seam) -> None:
     """Raise `RcasError` unless the seam is there and takes the parameters that the plugin relies on."""
-    found = find(seam)
+    attribute = find(seam)
     if seam.parameters:
-        target = getattr(found, "upstream", found)
+        target = getattr(attribute, "upstream", attribute)
         missing = set(seam.parameters) - set(inspect.signature(target).parameters)
         if missing:
             raise RcasError(

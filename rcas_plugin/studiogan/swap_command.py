@@ -198,9 +198,9 @@ def _config(studiogan: Path, ckpt: Path, record: Record, run_name: str, cfg: Pat
     if cfg is None and record.config is not None:
         return dict(record.config)
     if cfg is None:  # upstream names a run after its data set and its config file
-        found = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
-                 if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
-        cfg = max(found, key=lambda path: len(path.stem), default=None)
+        configs = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
+                   if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
+        cfg = max(configs, key=lambda path: len(path.stem), default=None)
     if cfg is None:
         raise RcasError(f"--cfg is missing; {ckpt} does not record the config that trained it, give that file")
     try:

@@ -26,16 +26,16 @@ def edits(before: Parameters, gan: Gan) -> dict[str, dict[str, dict[str, Any]]]:
 
     Parameters that are new are left out: a method has put them there.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    changes: dict[str, dict[str, dict[str, Any]]] = {}
     for role, now in parameters_of(gan).items():
-        found[role] = {}
+        changes[role] = {}
         for name, value in now.items():
             old = before[role].get(name)
             if old is None or old.shape != value.shape:
                 continue
             norm = float(torch.linalg.vector_norm(old.double()))
             change = float(torch.linalg.vector_norm((value - old).double()))
-            found[role][name] = {
+            changes[role][name] = {
                 "changed": int((value != old).sum()), "of": value.numel(), "relative": change / norm if norm else None,
             }  # fmt: skip
-    return found
+    return changes

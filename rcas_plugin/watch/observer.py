@@ -144,39 +144,39 @@ class Observer:
         elapsed = self._earlier + started - self._started - self._looking
         name = moment if isinstance(moment, str) else f"step={moment}" if moment else "reinit"
         save_snapshot(self.folder, name, gan, self.plan.live, self.settings.snapshot_images)
-        found = None
+        metrics = None
         if self.judge is not None and judged:
-            found = self._measure(self.judge, moment, gan, elapsed, started)
+            metrics = self._measure(self.judge, moment, gan, elapsed, started)
         self._looking += time.monotonic() - started
-        return found
+        return metrics
 
     def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
-        found = judge.measure(gan)
+        metrics = judge.measure(gan)
         if moment != "before":
-            found["neighbours"] = self._keep_neighbours(judge, gan)
-        found = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **found}
+            metrics["neighbours"] = self._keep_neighbours(judge, gan)
+        metrics = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **metrics}
         if not self._content:
             self._content = {**self._about(judge), "steps": {}}
         if isinstance(moment, str):
-            self._content[moment] = found
+            self._content[moment] = metrics
         else:
             # what a run did after the checkpoint from which it goes on is not part of it
             kept = {key: value for key, value in self._content["steps"].items() if int(key) < moment}
-            self._content["steps"] = {**kept, str(moment): found}
+            self._content["steps"] = {**kept, str(moment): metrics}
         write_json(self.folder / METRICS, self._content)
         if self._board is not None and not isinstance(moment, str):
-            for figure, value in scalars(found).items():
+            for figure, value in scalars(metrics).items():
                 self._board.add_scalar(f"swap/{figure}", value, moment)
             self._board.flush()
-        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(found)}")
-        return found
+        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(metrics)}")
+        return metrics
 
     def _about(self, judge: Judge) -> dict[str, Any]:
-        found, plan = judge.domain, self.plan
+        domain, plan = judge.domain, self.plan
         return {
             **describe_run(),
-            "judge": {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out,
-                      "accuracy_by_class": dict(found.by_class), "about": self.about},
+            "judge": {"classes": list(domain.classes), "accuracy": domain.accuracy, "held_out": domain.held_out,
+                      "accuracy_by_class": dict(domain.by_class), "about": self.about},
             "images_a_label": judge.images,
             "labels": list(plan.names),
             "slots": {str(label): {"new": plan.names[label], "old": plan.replaced.get(label)} for label in sorted(plan.slots)},
@@ -186,10 +186,10 @@ class Observer:
         arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
-            fakes, reals, found = judge.neighbours(gan, label, SHOWN)
+            fakes, reals, neighbours = judge.neighbours(gan, label, SHOWN)
             arrays[f"{label}.generated"], arrays[f"{label}.real"] = pixels_of(fakes), pixels_of(reals)
-            arrays[f"{label}.distance"] = found.distances[:SHOWN].numpy()
-            authentic[str(label)] = found.authentic
+            arrays[f"{label}.distance"] = neighbours.distances[:SHOWN].numpy()
+            authentic[str(label)] = neighbours.authentic
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
         return {"authentic": authentic}
@@ -234,8 +234,8 @@ def load_neighbours(folder: Path) -> dict[int, tuple[Tensor, Tensor, list[float]
     if not (folder / NEIGHBOURS).is_file():
         return {}
     with np.load(folder / NEIGHBOURS, allow_pickle=False) as content:
-        found = {}
+        neighbours = {}
         for label in sorted({int(name.partition(".")[0]) for name in content.files}):
             generated, real = (images_of(content[f"{label}.{which}"]) for which in ("generated", "real"))
-            found[label] = (generated, real, content[f"{label}.distance"].tolist())
-        return found
+            neighbours[label] = (generated, real, content[f"{label}.distance"].tolist())
+        return neighbours

@@ -23,10 +23,10 @@ def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], pe
     """Write `per_label` images of each label to `folder/snapshots/MOMENT.npz` (`images` uint8 (n, h, w, channels), `labels`)."""
     if per_label < 1:
         return
-    wanted = torch.tensor(labels).repeat_interleave(per_label)
-    images = sample_images(gan.evaluated, wanted, gan.latents, seed=0)
+    repeated = torch.tensor(labels).repeat_interleave(per_label)
+    images = sample_images(gan.evaluated, repeated, gan.latents, seed=0)
     with atomic_path(folder / FOLDER / f"{moment}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, images=pixels_of(images), labels=wanted.numpy())
+        np.savez_compressed(file, images=pixels_of(images), labels=repeated.numpy())
 
 
 def pixels_of(images: Tensor) -> np.ndarray:
@@ -48,7 +48,7 @@ def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
 
 def moments(folder: Path) -> dict[int, str]:
     """Step -> the name of its snapshot, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
-    found = {0: "reinit"}
+    names = {0: "reinit"}
     for path in (folder / FOLDER).glob("step=*.npz"):
-        found[int(path.stem.partition("=")[2])] = path.stem
-    return dict(sorted(found.items()))
+        names[int(path.stem.partition("=")[2])] = path.stem
+    return dict(sorted(names.items()))

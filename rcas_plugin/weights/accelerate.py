@@ -66,8 +66,8 @@ def channels_last_inside(*models: nn.Module) -> Iterator[None]:
 
     For blocks that change no weight.
     """
-    found = {id(parameter): parameter for model in models for parameter in model.parameters() if parameter.dim() == 4}
-    before = [(parameter, parameter.data) for parameter in found.values()]
+    convolutions = {id(parameter): parameter for model in models for parameter in model.parameters() if parameter.dim() == 4}
+    before = [(parameter, parameter.data) for parameter in convolutions.values()]
     try:
         for parameter, data in before:
             parameter.data = data.contiguous(memory_format=torch.channels_last)

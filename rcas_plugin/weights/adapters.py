@@ -21,21 +21,21 @@ def fold_network(network: nn.Module) -> None:
     for layer in list(network.modules()):
         if parametrize.is_parametrized(layer):
             # torch makes a class for each parametrized layer, a deep copy shares it, and its weight is deleted from the class
-            own = {name: value for name, value in vars(type(layer)).items() if name not in ("__dict__", "__weakref__")}
-            layer.__class__ = type(type(layer).__name__, type(layer).__bases__, own)
+            attributes = {name: value for name, value in vars(type(layer)).items() if name not in ("__dict__", "__weakref__")}
+            layer.__class__ = type(type(layer).__name__, type(layer).__bases__, attributes)
             for tensor in list(layer.parametrizations):  # type: ignore[arg-type]  # a ModuleDict
                 parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
 
 
 def adapted(state: Mapping[str, Any]) -> dict[str, str]:
     """The weights of a state dict that a method's adapter computes: name of the weight -> name of the adapter."""
-    found = {}
+    names = {}
     for key in state:
         path, between, rest = key.partition(_BETWEEN)
         if between and rest.endswith(_TABLE):
             tensor = rest.removesuffix(_TABLE)
-            found[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
-    return found
+            names[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
+    return names
 
 
 def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any]]:

@@ -119,11 +119,11 @@ class SpectralNorm:
 
     def _scale(self, weight: Tensor, sigma: Tensor, dim: int) -> bool:
         """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; returns whether that was possible."""
-        vector, other = self.along(dim), self.along(1 - dim)
-        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
+        vector, opposite = self.along(dim), self.along(1 - dim)
+        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), opposite.double()
         for attempt in range(1024):  # each rounds otherwise
             coarse, fine = divmod(attempt, 32)
-            other.copy_(turned * (1 + coarse * 2.0**-25))
+            opposite.copy_(turned * (1 + coarse * 2.0**-25))
             vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
             if torch.equal(self.sigma(weight), sigma):
                 return True

@@ -82,9 +82,11 @@ class BnPropagation(Method):
         tables = find_label_tables(gan, states, plan)
         if all(table.role != GENERATOR for table in tables):
             raise RcasError(NO_TABLE)
-        new = sorted(plan.slots)
+        new_labels = sorted(plan.slots)
         before = len(plan.names_before)
-        order = [before + new.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)]
+        order = [
+            before + new_labels.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)
+        ]
         for network_name, network in gan.networks.items():
             role = DISCRIMINATOR if network_name == "discriminator" else GENERATOR
             state = states[network_name]
@@ -113,21 +115,21 @@ class BnPropagation(Method):
         in_generator, in_discriminator = propagations(gan.generator), propagations(gan.discriminator)
         both = (*in_generator.values(), *in_discriminator.values())
         numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in both)
-        new = len(self.context.plan.slots)
+        count = len(self.context.plan.slots)
         self.context.log(
             f"bn_propagation: scores and residuals for {len(in_generator)} weights in G and {len(in_discriminator)} in D, "
-            f"{numbers:,} parameters a new class, {new * numbers:,} for {new}; "
+            f"{numbers:,} parameters a new class, {count * numbers:,} for {count}; "
             f"stage bn {self.stages[0]} steps, stage ft {self.stages[1]} steps"
         )
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
         """Set the scores' start: a slot's old class alone (`keep`, `match`), or all classes alike (`mean`, other labels)."""
-        new = sorted(self.context.plan.slots)
+        new_labels = sorted(self.context.plan.slots)
         for network in gan.networks.values():
             for propagation in propagations(network).values():
                 scores = propagation.scores
-                for row, label in enumerate(new):
+                for row, label in enumerate(new_labels):
                     if how == "mean" or label >= propagation.rows or self.settings.classes is not None:
                         scores[row] = 1 / propagation.rows
                     else:
@@ -140,15 +142,15 @@ class BnPropagation(Method):
         if images is None:
             self.context.log("bn_propagation: no real images are at hand to match; scores start from one class or all alike")
             return
-        own = list(propagations(gan.generator).values())
-        parameters = [parameter for one in own for parameter in (one.scores, one.residual)]
+        in_generator = list(propagations(gan.generator).values())
+        parameters = [parameter for propagation in in_generator for parameter in (propagation.scores, propagation.residual)]
         for row, label in enumerate(sorted(plan.slots)):
 
             def only_this_row(row: int = row) -> None:
                 for parameter in parameters:
                     assert parameter.grad is not None
-                    kept = parameter.grad[row].clone()
-                    parameter.grad.zero_()[row] = kept
+                    gradient = parameter.grad[row].clone()
+                    parameter.grad.zero_()[row] = gradient
 
             limits = norm_limits(gan.generator, label)
 
@@ -169,15 +171,15 @@ class BnPropagation(Method):
         if gan.ema is not None:  # the average of the pre-trained weights stays what it is
             averaged = propagations(gan.ema)
             with torch.no_grad():
-                for name, one in propagations(gan.generator).items():
-                    averaged[name].scores.copy_(one.scores)
-                    averaged[name].residual.copy_(one.residual)
+                for name, propagation in propagations(gan.generator).items():
+                    averaged[name].scores.copy_(propagation.scores)
+                    averaged[name].residual.copy_(propagation.residual)
 
     # training ------------------------------------------------------------------------------------------------------------
 
     def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
-        made = propagations(gan.networks[role]).values()
-        return [parameter.detach() for propagation in made for parameter in (propagation.scores, propagation.residual)]
+        in_network = propagations(gan.networks[role]).values()
+        return [parameter.detach() for propagation in in_network for parameter in (propagation.scores, propagation.residual)]
 
     def stage_at(self, step: int) -> str:
         """The stage that a step of training, from 0, belongs to: `bn` or `ft`; never one of no steps.

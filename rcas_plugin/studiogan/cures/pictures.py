@@ -40,9 +40,9 @@ class _WholeFigures:
         return getattr(self._module, name)
 
     def figure(self, *args: Any, **kwargs: Any) -> Any:
-        made = self._module.figure(*args, **kwargs)
-        made.savefig = _written_whole(made.savefig, 0)
-        return made
+        figure = self._module.figure(*args, **kwargs)
+        figure.savefig = _written_whole(figure.savefig, 0)
+        return figure
 
 
 class _WholeArrays:

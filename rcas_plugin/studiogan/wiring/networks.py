@@ -109,12 +109,12 @@ def _parallel(original: Any) -> Any:
                 for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
                     dist.broadcast(buffer, 0)
         try:
-            made = original(*args, **kwargs)
+            wrapped = original(*args, **kwargs)
         finally:
             model.DDP = ddp
         if lifecycle is not None:
             lifecycle.let_gradients()
-        return made
+        return wrapped
 
     return prepare_parallel_training
 
@@ -129,14 +129,14 @@ def _log_file(cfgs: Any) -> Path:
 
 def _load_checkpoint(original: Any) -> Any:
     @functools.wraps(original)
-    def load_StudioGAN_ckpts(**given: Any) -> Any:  # noqa: N802  (upstream's name)
+    def load_StudioGAN_ckpts(**arguments: Any) -> Any:  # noqa: N802  (upstream's name)
         if RUN.swap is None or not RUN.swap.starts:
-            return original(**given)
+            return original(**arguments)
         # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
         # moments were gathered for the old class
-        options, logger, run_name = given["RUN"], given["logger"], given["run_name"]
+        options, logger, run_name = arguments["RUN"], arguments["logger"], arguments["run_name"]
         options.ckpt_dir = str(_own_folder(RUN.cfgs))
-        if given["global_rank"] == 0:
+        if arguments["global_rank"] == 0:
             write_record(options.ckpt_dir, RUN.record())
         if logger is not None:
             for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
@@ -148,8 +148,8 @@ def _load_checkpoint(original: Any) -> Any:
         augment = RUN.cfgs.AUG
         initial = augment.ada_initial_augment_p
         aa_p = augment.apa_initial_augment_p if initial == "N/A" else initial
-        if given["apply_g_ema"]:
-            given["ema"].source, given["ema"].target = given["Gen"], given["Gen_ema"]
+        if arguments["apply_g_ema"]:
+            arguments["ema"].source, arguments["ema"].target = arguments["Gen"], arguments["Gen_ema"]
         return run_name, 0, 0, RUN.cfgs.OPTIMIZATION.batch_size, aa_p, 0, None, None, None, logger
 
     return load_StudioGAN_ckpts

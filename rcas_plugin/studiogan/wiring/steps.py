@@ -66,10 +66,10 @@ def _generate_images(original: Any) -> Any:
     @functools.wraps(original)
     def generate_images(*args: Any, **kwargs: Any) -> Any:
         with RUN.passes.generating():
-            made = original(*args, **kwargs)
-        images, labels, _, _, styles, *_ = made
+            generated = original(*args, **kwargs)
+        images, labels, _, _, styles, *_ = generated
         RUN.passes.fakes_made(images, labels, styles)
-        return made
+        return generated
 
     return generate_images
 
