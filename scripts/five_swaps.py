@@ -63,8 +63,11 @@ class Digits:
 
     @classmethod
     def read(cls, path: Path, part: str, count: int) -> Digits:
+        """`count` images of the part `train` or `test`, at random: the file may hold digit after digit."""
         with np.load(path, allow_pickle=False) as data:
-            return cls(data[f"x_{part}"][:count], data[f"y_{part}"][:count])
+            labels = data[f"y_{part}"]
+            chosen = np.random.default_rng(0).permutation(len(labels))[:count]
+            return cls(data[f"x_{part}"][chosen], labels[chosen])
 
     def tensor(self) -> Tensor:
         """Images as large as the GAN's, (n, 1, 32, 32), in [-1, 1], resized as StudioGAN does."""

@@ -36,7 +36,14 @@ RESULTS = ROOT / "docs" / "results" / "stacks.json"
 #: The page that shows them, between two marks.
 PAGE = ROOT / "docs" / "guide" / "stacks.md"
 STUDIOGAN = ROOT / "third_party" / "PyTorch-StudioGAN"
-TOOLS = ("pytest>=8,<10", "pytest-xdist>=3.6", "hypothesis>=6.100", "tensorboard>=2.19", "jsonschema>=4.20,<5")
+TOOLS = (
+    "pytest>=8,<10",
+    "pytest-xdist>=3.6",
+    "hypothesis>=6.100",
+    "tensorboard>=2.19",
+    "jsonschema>=4.20,<5",
+    "hatchling>=1.27,<2",
+)
 SHOWN = (
     "torch",
     "torchvision",

@@ -29,6 +29,7 @@ from rcas_plugin.metrics.judge import Judge, RealData
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 
+from .methods.example import install_example
 from .other_device import pretended_device
 
 # the same examples everywhere, and no clock: a busy machine is no failure
@@ -202,3 +203,9 @@ def odd_pair() -> tuple[OddGenerator, OddDiscriminator]:
             images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
             discriminator(images, torch.tensor([0, 2]))
     return generator, discriminator
+
+
+@pytest.fixture(scope="session")
+def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that pip has installed another package's method into: tests/third_party/rcas_method_example."""
+    return install_example(tmp_path_factory.mktemp("site"))

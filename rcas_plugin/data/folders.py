@@ -24,6 +24,19 @@ _MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")
 
 
 @dataclass(frozen=True)
+class DataClasses:
+    """What a data set says about its classes without an image being opened.
+
+    Attributes:
+        names: class names in the order of their indices (the indices themselves as text where there are no names).
+        counts: images a class, same order.
+    """
+
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Listing:
     """What lies in a folder of class folders.
 

@@ -12,9 +12,8 @@ from typing import TypeVar
 
 from tqdm.auto import tqdm
 
-from rcas_plugin.data.folders import Listing, list_folders
+from rcas_plugin.data.folders import DataClasses, Listing, list_folders
 from rcas_plugin.data.images import ImageFacts, image_facts
-from rcas_plugin.labels import DataClasses
 
 T = TypeVar("T")
 

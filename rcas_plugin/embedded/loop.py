@@ -150,6 +150,8 @@ def _swap(
     method_class.check(settings, plan, total)
     if not method_class.changes_labels:
         _check_fits(checkpoint, gan)
+    if not goes_on:
+        method_class.check_networks(settings, plan, build_gan(config), checkpoint.folded.states)
     swapped = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance)
     folder = ckpt_dir if goes_on and not evaluates else _new_folder(save_dir, config, cfg_file, settings.method)
     method: Method = method_class(

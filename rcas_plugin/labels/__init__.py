@@ -5,9 +5,10 @@ trained on, `resolve_labels` which class's images stand behind which label durin
 that way, opening no image to do it.
 """
 
+from rcas_plugin.data.folders import DataClasses
 from rcas_plugin.labels.dataset import SwapDataset, repeat_factors
 from rcas_plugin.labels.names import How, label_of, name_labels, reference_of
-from rcas_plugin.labels.plan import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.labels.plan import LabelPlan, resolve_labels
 
 __all__ = [
     "DataClasses",

@@ -9,24 +9,11 @@ from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
-from rcas_plugin.data.folders import image_files
+from rcas_plugin.data.folders import DataClasses, image_files
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.labels.names import RECORDED, How, label_of, name_labels
 from rcas_plugin.settings import ClassRef, CommonSettings
-
-
-@dataclass(frozen=True)
-class DataClasses:
-    """What a data set says about its classes without an image being opened.
-
-    Attributes:
-        names: class names in the order of their indices (the indices themselves as text where there are no names).
-        counts: images a class, same order.
-    """
-
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
 
 
 @dataclass(frozen=True)

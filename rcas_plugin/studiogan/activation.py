@@ -69,7 +69,7 @@ class DistributedWorker:
         try:
             self.upstream(local_rank, cfgs, gpus_per_node, run_name, hdf5_path)  # type: ignore[attr-defined]
         except KeyboardInterrupt:
-            # a turn may be half done; the weights are whole
+            # of whole steps, unless it was pressed twice; the weights are whole in any case
             folder = RUN.worker.save_interrupted() if RUN.worker is not None else None
             if folder is not None:
                 print(

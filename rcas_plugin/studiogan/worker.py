@@ -17,6 +17,7 @@ from rcas_plugin.record import write_record
 from rcas_plugin.run.random_state import DataPosition, draw_on, load_random_state, save_random_state
 from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.data_order import OrderedBatches
+from rcas_plugin.studiogan.interrupt import Interrupt
 from rcas_plugin.watch.observer import newest, scalars
 
 
@@ -30,6 +31,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self.done: int | None = None
             self.bar: Any = None
             self.interrupted = False
+            self._interrupt = Interrupt()
             self._first: tuple[int, float] | None = None
             self._data = DataPosition()
             self._draws: Mapping[str, Tensor] | None = None
@@ -51,6 +53,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                         self._data, self._draws = found
                 OrderedBatches(self.train_dataloader, self.RUN.seed, self._data)
             super().prepare_train_iter(epoch_counter=self._data.epoch)
+            self._interrupt.listen()
 
         def sample_data_basket(self) -> Any:
             epoch = self.epoch_counter
@@ -96,6 +99,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             return loss
 
         def _step_begins(self, step: int) -> None:
+            self._interrupt.step_begins()
             self._draw_on()
             if run.lifecycle is not None:
                 run.lifecycle.step = step
@@ -120,6 +124,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                         disable=None,
                     )
                 self.bar.update(min(1, self.bar.total - self.bar.n))
+            self._interrupt.step_is_done()
 
         def save(self, step: int, is_best: bool) -> None:
             # where no metric judges the steps, the newest is the best: upstream's evaluation options load "best" alone
@@ -142,7 +147,10 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
 
         def save_interrupted(self) -> str | None:
             """Save the steps done so far; returns the folder, or None where there is nothing to save."""
-            if self.done is None or self.global_rank != 0:
+            if self.done is None:
+                return None
+            if self.global_rank != 0:
+                self._keep_draws(self.done)
                 return None
             self.interrupted = True  # who presses Ctrl-C waits for no metrics
             self.save(step=self.done, is_best=False)
