@@ -93,14 +93,14 @@ def _add_doctor(command: argparse.ArgumentParser) -> None:
 
 
 def install_patch(args: argparse.Namespace) -> int:
-    """Give main.py its flag; 0."""
+    """Add the --plugin flag to main.py; returns exit code 0."""
     root = find_studiogan(args.studiogan)
     print(f"{root}: main.py has its --plugin flag{'' if install(root) else ' already'}")
     return 0
 
 
 def uninstall_patch(args: argparse.Namespace) -> int:
-    """Take the flag out; 0."""
+    """Remove the --plugin flag from main.py; returns exit code 0."""
     root = find_studiogan(args.studiogan)
     print(f"{root}: main.py is as upstream ships it{'' if uninstall(root) else ' already'}")
     return 0
@@ -147,7 +147,7 @@ def _add_swap(commands: Any) -> None:
 
 
 def swap(args: argparse.Namespace) -> int:
-    """Plan a swap, and run it; main.py's exit code."""
+    """Plan a swap and run it; returns main.py's exit code."""
     plan = plan_swap(
         find_studiogan(args.studiogan), args.ckpt, args.data, args.slot, args.new, args.out, cfg=args.cfg, method=args.method,
         steps=args.steps, new_data=args.new_data, labels=args.labels, accelerate=args.accelerate,
@@ -184,7 +184,7 @@ def _add_report(commands: Any) -> None:
 
 
 def report(args: argparse.Namespace) -> int:
-    """Write a report and say what it says; 0."""
+    """Write a report and print its verdict; returns exit code 0."""
     runs = find_runs(args.runs)
     out = args.out or (runs[0].folder / REPORT if len(runs) == 1 else Path(REPORT))
     page = write_report([run.folder for run in runs], out)
@@ -203,14 +203,14 @@ def _add_fold(commands: Any) -> None:
 
 
 def fold(args: argparse.Namespace) -> int:
-    """Make a plain checkpoint; 0."""
+    """Fold a run's checkpoint into a plain one; returns exit code 0."""
     written = fold_checkpoint(args.ckpt, args.out)
     print(f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config")
     return 0
 
 
 def importance(args: argparse.Namespace) -> int:
-    """Estimate every label's importance and write pictures and JSON; 0."""
+    """Estimate every label's importance and write pictures and JSON; returns exit code 0."""
     if not args.cfg.is_file():
         raise RcasError(f"-cfg: there is no file {args.cfg}; give the config that trained the checkpoint")
     if not 0 < args.top <= 1:
@@ -220,7 +220,7 @@ def importance(args: argparse.Namespace) -> int:
     num_classes = _num_classes(args.cfg)
     indices = [str(label) for label in range(num_classes)]
     names, _ = name_labels(num_classes, indices, recorded=read_record(args.ckpt).labels)
-    targets = [_label(given, names) for given in args.labels]
+    targets = [_label(text, names) for text in args.labels]
     if len(set(targets)) == num_classes:
         raise RcasError("--labels names every label; leave at least one that remains")
     if args.embedded:
@@ -250,19 +250,19 @@ def _num_classes(cfg: Path) -> int:
         raise RcasError(f"-cfg: {cfg} holds no DATA.num_classes; give the config that trained the checkpoint") from None
 
 
-def _label(given: str, names: Sequence[str]) -> int:
-    label = label_of(reference_of(given, names), names)
+def _label(text: str, names: Sequence[str]) -> int:
+    label = label_of(reference_of(text, names), names)
     if label is not None:
         return label
-    raise RcasError(f"--labels: {given} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
+    raise RcasError(f"--labels: {text} is no label; allowed: 0 to {len(names) - 1}, or a name of: {', '.join(names)}")
 
 
 def doctor(args: argparse.Namespace) -> int:
-    """Print what was found and what to do; 0 where a swap can run."""
+    """Print a diagnosis of the set-up, or of data, checkpoint and config; returns 0 where a swap can run."""
     if args.data is not None:
-        found = diagnose(args.data, args.ckpt, args.cfg)
-        print(found.text)
-        return 2 if found.refused else 0
+        diagnosis = diagnose(args.data, args.ckpt, args.cfg)
+        print(diagnosis.text)
+        return 2 if diagnosis.refused else 0
     if args.ckpt is not None or args.cfg is not None:
         raise RcasError("--data is missing; give the folder of the data set that the checkpoint is looked at with")
     print(f"rcas-plugin   {importlib.metadata.version('rcas-plugin')}")

@@ -1,4 +1,4 @@
-"""`rcas doctor --data`: what a swap would refuse or stumble over. Data, checkpoint and config are only read."""
+"""`rcas doctor --data`: a diagnosis of data, checkpoint and config before a swap. They are only read."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _LISTED = 50
 
 @dataclass
 class Diagnosis:
-    """What the doctor has to say.
+    """The diagnosis of a data set, a checkpoint and a config.
 
     Attributes:
         lines: what was seen, in order.
@@ -56,7 +56,7 @@ class Diagnosis:
 
 
 def diagnose(data: Path, ckpt: Path | None = None, cfg: Path | None = None) -> Diagnosis:
-    """Look through a data set, and through a checkpoint and a config where they are named, as a swap would.
+    """The diagnosis of a data set, and of a checkpoint and a config where they are named, read as a swap reads them.
 
     Args:
         data: the data set's folder, which holds train/<class>/.
@@ -66,108 +66,112 @@ def diagnose(data: Path, ckpt: Path | None = None, cfg: Path | None = None) -> D
     Raises:
         RcasError: `cfg` cannot be read. All else that is wrong is in the diagnosis.
     """
-    found = Diagnosis()
-    record = _record(found, ckpt)
+    diagnosis = Diagnosis()
+    record = _record(diagnosis, ckpt)
     config = _config(cfg, record)
     section = config.get("DATA")
-    wanted = {**(_DEFAULTS if config else {}), **(section if isinstance(section, dict) else {})}
-    look = _look_at_data(found, data, wanted)
+    config_data = {**(_DEFAULTS if config else {}), **(section if isinstance(section, dict) else {})}
+    look = _look_at_data(diagnosis, data, config_data)
     labels = None
     if ckpt is not None:
-        _look_at_files(found, ckpt)
-        labels = _look_at_labels(found, record, wanted, look)
+        _look_at_files(diagnosis, ckpt)
+        labels = _look_at_labels(diagnosis, record, config_data, look)
     if config:
-        needs = ", ".join(f"{key} {wanted[key]}" for key in _DEFAULTS)
-        found.say("config", f"{cfg or 'recorded beside the checkpoint'}: {needs}")
+        needs = ", ".join(f"{key} {config_data[key]}" for key in _DEFAULTS)
+        diagnosis.say("config", f"{cfg or 'recorded beside the checkpoint'}: {needs}")
         if ckpt is None and look is not None:
-            _compare_counts(found, look, wanted["num_classes"])
+            _compare_counts(diagnosis, look, config_data["num_classes"])
     elif ckpt is not None:
-        found.say("config", "not recorded beside the checkpoint; give the file that trained it with --cfg")
+        diagnosis.say("config", "not recorded beside the checkpoint; give the file that trained it with --cfg")
     if ckpt is not None and look is not None:
-        found.to_do += _commands(data, ckpt, cfg, labels, look)
-    elif not found.refused:
-        found.to_do.append("Nothing to do for the data. With --ckpt DIR the labels and the command of a swap are looked at too.")
-    return found
+        diagnosis.to_do += _commands(data, ckpt, cfg, labels, look)
+    elif not diagnosis.refused:
+        diagnosis.to_do.append(
+            "Nothing to do for the data. With --ckpt DIR the labels and the command of a swap are looked at too."
+        )
+    return diagnosis
 
 
 # data ------------------------------------------------------------------------------------------------------------------------
 
 
-def _look_at_data(found: Diagnosis, data: Path, wanted: dict[str, Any]) -> DatasetLook | None:
-    name = str(wanted.get("name", ""))
+def _look_at_data(diagnosis: Diagnosis, data: Path, config_data: dict[str, Any]) -> DatasetLook | None:
+    name = str(config_data.get("name", ""))
     if name in TORCHVISION:
-        found.say("data", f"{name} comes from torchvision, 32x32; folders in {data} are not read")
+        diagnosis.say("data", f"{name} comes from torchvision, 32x32; folders in {data} are not read")
         return None
     if not (data / "train").is_dir():
-        _look_at_hdf5(found, data)
+        _look_at_hdf5(diagnosis, data)
         return None
-    size = wanted.get("img_size")
+    size = config_data.get("img_size")
     try:
         look = look_at(data / "train")
     except RcasError as error:
-        found.refused.append(str(error))
+        diagnosis.refused.append(str(error))
         return None
     preparation = Preparation(size if isinstance(size, int) else 0, "lanczos", name not in AS_THEY_ARE, name)
     if name in AS_THEY_ARE:
         preparation = Preparation(preparation.img_size, WITHOUT, False, name)
     counts = [f"{label} ({count:,})" for label, count in look.listing.counts.items()]
-    found.say("data", str(data / "train"))
-    found.say("classes", f"{len(counts)}: {_listed(counts)}")
+    diagnosis.say("data", str(data / "train"))
+    diagnosis.say("classes", f"{len(counts)}: {_listed(counts)}")
     if preparation.img_size:
-        found.say("images", summary(look, preparation), notes(look, preparation))
-        found.refused += problems(look, preparation)
-        _say_option(found, look, preparation)
+        diagnosis.say("images", summary(look, preparation), notes(look, preparation))
+        diagnosis.refused += problems(look, preparation)
+        _say_option(diagnosis, look, preparation)
     else:
         unsized = Preparation(0, "lanczos")
-        found.say("images", contents(look), notes(look, unsized))
-        found.refused += problems(look, unsized)
+        diagnosis.say("images", contents(look), notes(look, unsized))
+        diagnosis.refused += problems(look, unsized)
     for path in list(look.broken)[1:]:  # the first is in the refusal
-        found.lines.append(f"{'':13} {look.broken[path]}")
-    _look_at_valid(found, data / "valid", look, preparation)
+        diagnosis.lines.append(f"{'':13} {look.broken[path]}")
+    _look_at_valid(diagnosis, data / "valid", look, preparation)
     return look
 
 
-def _say_option(found: Diagnosis, look: DatasetLook, preparation: Preparation) -> None:
-    """Which option main.py needs for images of these sizes."""
+def _say_option(diagnosis: Diagnosis, look: DatasetLook, preparation: Preparation) -> None:
+    """Note the option that main.py needs for images of these sizes."""
     without = Preparation(preparation.img_size, WITHOUT, preparation.crops, preparation.name)
     if preparation.crops and set(problems(look, without)) - set(problems(look, preparation)):
-        found.say("option", "--pre_resizer lanczos, for main.py; rcas swap gives it by itself")
+        diagnosis.say("option", "--pre_resizer lanczos, for main.py; rcas swap gives it by itself")
 
 
-def _look_at_valid(found: Diagnosis, root: Path, train: DatasetLook, preparation: Preparation) -> None:
+def _look_at_valid(diagnosis: Diagnosis, root: Path, train: DatasetLook, preparation: Preparation) -> None:
     if not root.is_dir():
-        found.say("valid", f"there is no folder {root}: metrics compare with train/, and -ref valid is refused")
+        diagnosis.say("valid", f"there is no folder {root}: metrics compare with train/, and -ref valid is refused")
         return
     look = look_at(root)
     lacking = [name for name in train.listing.files if not look.listing.counts.get(name)]
     more = [f"with -ref valid it would be refused: {sentence}" for sentence in problems(look, preparation)]
     if lacking:
         more.append(f"no images of {_listed(lacking)}")
-    found.say("valid", f"{contents(look)}; for -ref valid", more)
+    diagnosis.say("valid", f"{contents(look)}; for -ref valid", more)
 
 
-def _look_at_hdf5(found: Diagnosis, data: Path) -> None:
+def _look_at_hdf5(diagnosis: Diagnosis, data: Path) -> None:
     paths = sorted(data.glob("*.hdf5")) if data.is_dir() else []
     if not paths:
-        found.refused.append(f"-data: {data} holds no train/<class>/ folders and no HDF5 file; put the images there")
+        diagnosis.refused.append(f"-data: {data} holds no train/<class>/ folders and no HDF5 file; put the images there")
     for path in paths:
         try:
             with h5py.File(path, "r") as file:
                 images, classes = file["imgs"], len(set(file["labels"][:].tolist()))
-                found.say("data", f"{path}: {images.shape[0]:,} images of {'x'.join(map(str, images.shape[1:]))} {images.dtype}, "
-                                  f"{classes} classes; read with -hdf5")  # fmt: skip
+                size = "x".join(map(str, images.shape[1:]))
+                diagnosis.say(
+                    "data", f"{path}: {images.shape[0]:,} images of {size} {images.dtype}, {classes} classes; read with -hdf5"
+                )
         except (OSError, KeyError):
-            found.refused.append(f"-data: {path} cannot be read; delete it, or put it back whole")
+            diagnosis.refused.append(f"-data: {path} cannot be read; delete it, or put it back whole")
 
 
 # checkpoint and config -------------------------------------------------------------------------------------------------------
 
 
-def _record(found: Diagnosis, ckpt: Path | None) -> Record:
+def _record(diagnosis: Diagnosis, ckpt: Path | None) -> Record:
     try:
         return Record() if ckpt is None else read_record(ckpt)
     except RcasError as error:
-        found.refused.append(str(error))
+        diagnosis.refused.append(str(error))
         return Record()
 
 
@@ -183,12 +187,12 @@ def _config(cfg: Path | None, record: Record) -> dict[str, Any]:
     return content
 
 
-def _look_at_files(found: Diagnosis, ckpt: Path) -> None:
-    """Every file of weights is read to its end."""
+def _look_at_files(diagnosis: Diagnosis, ckpt: Path) -> None:
+    """Read every file of weights to its end, and note which are whole."""
     try:
         newest = checkpoint_files(ckpt)
     except RcasError as error:
-        found.refused.append(str(error))
+        diagnosis.refused.append(str(error))
         return
     read = []
     for path in sorted(ckpt.glob("model=*-weights-step=*.pth")):
@@ -196,22 +200,24 @@ def _look_at_files(found: Diagnosis, ckpt: Path) -> None:
             content = read_checkpoint(path)
         except RcasError as error:
             if path in newest.values():
-                found.refused.append(str(error))
+                diagnosis.refused.append(str(error))
             else:
                 read.append(f"{path.name}: damaged, and not used by a swap")
             continue
         step = f", step {content['step']}" if "step" in content else ""
         read.append(f"{path.name}: whole{step}")
-    found.say("checkpoint", str(ckpt), read)
+    diagnosis.say("checkpoint", str(ckpt), read)
 
 
-def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], look: DatasetLook | None) -> list[str] | None:
-    """Say which label is which; the names, or None where they are not known."""
+def _look_at_labels(
+    diagnosis: Diagnosis, record: Record, config_data: dict[str, Any], look: DatasetLook | None
+) -> list[str] | None:
+    """Note the class of each label; returns the names, or None where they are not known."""
     folders = {} if look is None else look.listing.counts
-    recorded, number = record.labels, wanted.get("num_classes")
+    recorded, number = record.labels, config_data.get("num_classes")
     size = number if isinstance(number, int) else len(recorded)
     if recorded and size != len(recorded):
-        found.refused.append(
+        diagnosis.refused.append(
             f"DATA.num_classes: {number}, and the checkpoint records {len(recorded)} labels; set it to {len(recorded)}"
         )
         size = len(recorded)
@@ -219,7 +225,7 @@ def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], lo
         labels, how = name_labels(size, tuple(folders), recorded=recorded)
     except RcasError:
         more = f" ({number} labels, {len(folders)} folders)" if number is not None else ""
-        found.say("labels", f"not known{more}: list the class folder of each label at pre-training in RCAS.labels, in order")
+        diagnosis.say("labels", f"not known{more}: list the class folder of each label at pre-training in RCAS.labels, in order")
         return None
     free = [name for name in folders if name not in labels]
     shown = []
@@ -228,34 +234,34 @@ def _look_at_labels(found: Diagnosis, record: Record, wanted: dict[str, Any], lo
             shown.append(f"label {label}: {name} ({folders[name]:,} images)")
         else:
             near = difflib.get_close_matches(name, free, 1) if look is not None else []
-            what = "an empty folder" if name in folders else "no folder of that name" if look is not None else ""
+            fault = "an empty folder" if name in folders else "no folder of that name" if look is not None else ""
             hint = (
                 f"; is it {near[0]}? A folder that was renamed is given its old name back, or listed in RCAS.labels"
                 if near
                 else ""
             )
-            shown.append(f"label {label}: {name}" + (f", {what}{hint}" if what else ""))
+            shown.append(f"label {label}: {name}" + (f", {fault}{hint}" if fault else ""))
     if len(labels) > _LISTED:
         shown.append(f"and {len(labels) - _LISTED:,} more")
     if free:
         shown.append(f"folders without a label, so new: {_listed(free)}")
-    found.say("labels", _HOW[how], shown)
+    diagnosis.say("labels", _HOW[how], shown)
     return list(labels)
 
 
-def _compare_counts(found: Diagnosis, look: DatasetLook, labels: Any) -> None:
-    """For a pre-training: a class folder a label."""
+def _compare_counts(diagnosis: Diagnosis, look: DatasetLook, labels: Any) -> None:
+    """Compare the number of class folders with the number of labels, which are equal for a pre-training."""
     count = len(look.listing.files)
     if isinstance(labels, int) and count > labels:
-        found.refused.append(f"DATA.num_classes: {labels}, and {look.listing.root} holds {count} classes; set it to {count}")
+        diagnosis.refused.append(f"DATA.num_classes: {labels}, and {look.listing.root} holds {count} classes; set it to {count}")
     elif isinstance(labels, int) and count < labels:
-        found.lines.append(
+        diagnosis.lines.append(
             f"{'':13} {labels - count} of its {labels} labels have no class folder; set DATA.num_classes to {count}"
         )
 
 
 def _commands(data: Path, ckpt: Path, cfg: Path | None, labels: list[str] | None, look: DatasetLook) -> list[str]:
-    """A `rcas swap` line, with the classes in it where they are plain to see."""
+    """The lines of a `rcas swap` command, with the classes filled in where data and labels tell them."""
     counts = look.listing.counts
     without = [name for name in labels or () if not counts.get(name)]
     free = [name for name, count in counts.items() if count and labels is not None and name not in labels]

@@ -1,4 +1,4 @@
-"""The one exception that a user is meant to see."""
+"""`RcasError`, the exception for a user's mistakes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, names that are never paths, and what interrupted writes have left."""
+"""Files that are whole or not there, names that are never paths, and the removal of interrupted writes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _STEM = re.compile(r"(?!(?i:con|prn|aux|nul|com\d|lpt\d)$)[A-Za-z0-9][A-Za-z0-9_
 
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """A temporary path beside `path`; moved onto it when the block ends, removed where the block fails.
+    """Yield a temporary path beside `path`; it is moved onto `path` when the block ends, and removed where the block fails.
 
     Where the process is killed inside the block, the temporary file stays until `remove_leftovers`.
     """
@@ -62,7 +62,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(parent: str | Path) -> Iterator[Path]:
-    """A new folder in `parent`, removed with all that is in it when the block ends, or else by `remove_leftovers`."""
+    """Yield a new folder in `parent`; it is removed with its content when the block ends, or else by `remove_leftovers`."""
     folder = Path(tempfile.mkdtemp(dir=parent, prefix=_PREFIX))
     handle = os.open(folder, os.O_RDONLY) if fcntl is not None else None
     try:
@@ -98,7 +98,7 @@ def safe_stem(text: object) -> str:
 
 
 def is_plain_name(text: object) -> bool:
-    """Whether a text is the name of one file or folder, and not a path to another place."""
+    """True where a text is the name of one file or folder, and not a path to another place."""
     return isinstance(text, str) and text not in ("", ".", "..") and not re.search(r"[/\\\x00-\x1f]", text) and len(text) <= 200
 
 
@@ -106,7 +106,7 @@ def is_plain_name(text: object) -> bool:
 
 
 def remove_leftovers(*folders: str | Path) -> list[Path]:
-    """Remove what writes that were killed have left directly in `folders`; returns what is gone.
+    """Remove the temporary files of killed writes that lie directly in `folders`; returns the paths removed.
 
     These are the temporary files and folders of `atomic_path` and `temporary_folder`, by their names. One that a live process
     writes is locked, and stays.
@@ -121,7 +121,7 @@ def remove_leftovers(*folders: str | Path) -> list[Path]:
 
 
 def _lock(handle: int) -> bool | None:
-    """Lock an open file until it is closed or the process ends: whether that worked, None where the file system has no locks."""
+    """Lock an open file until it is closed; returns True where that worked, None where the file system has no locks."""
     if fcntl is None:
         return None
     try:

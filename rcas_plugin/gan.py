@@ -59,7 +59,7 @@ def device_of(model: nn.Module) -> torch.device:
 
 
 def is_stylegan(generator: nn.Module) -> bool:
-    """Whether G is one of StyleGAN's: they take the label one-hot, draw noise in each pass, and training mixes their styles."""
+    """True where G is one of StyleGAN's: these take the label one-hot, draw noise in each pass, and mix styles in training."""
     return hasattr(generator, "mapping") and hasattr(generator, "c_dim")
 
 
@@ -80,7 +80,7 @@ _GROUP_SIZES: dict[type[nn.Module], str] = {}
 
 
 def register_minibatch_layer(module_type: type[nn.Module], group_size: str) -> None:
-    """Tell that a layer type of D takes statistics over groups of images.
+    """Register a layer type of D that takes statistics over groups of images.
 
     It takes any number of images up to a group, and whole groups of more.
 
@@ -92,7 +92,7 @@ def register_minibatch_layer(module_type: type[nn.Module], group_size: str) -> N
 
 
 def part_sizes(discriminator: nn.Module, count: int) -> list[int]:
-    """How many images D takes at a time, so that `count` are seen in the end: one part, but for minibatch statistics."""
+    """The sizes of the parts in which D takes `count` images: one part, or several where D has minibatch statistics."""
     groups = {
         getattr(module, name)
         for module in discriminator.modules()
@@ -122,7 +122,7 @@ def discriminate(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Ma
 
 
 def _outputs(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mapping[str, Any]:
-    """Of one pass. A single image goes through twice: upstream squeezes its logits, and a batch of one loses its dimension."""
+    """D's outputs of one pass; a single image goes through twice, as upstream squeezes its logits and loses a batch of one."""
     if len(images) > 1:
         return cast("Mapping[str, Any]", discriminator(images, labels, eval=True))
     outputs = discriminator(torch.cat([images, images]), torch.cat([labels, labels]), eval=True)
@@ -131,7 +131,7 @@ def _outputs(discriminator: nn.Module, images: Tensor, labels: Tensor) -> Mappin
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Inside the block torch draws on the CPU and on `device` from `seed`; after it, its streams go on as if it had not been.
+    """Seed torch's random streams on the CPU and on `device` inside the block; after it, they go on as if it had not been.
 
     StyleGAN2 draws noise in each pass: two passes see the same noise where both start from the same seed.
     """
@@ -146,7 +146,7 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextmanager
 def frozen_eval(*models: nn.Module) -> Iterator[None]:
-    """Evaluation mode and no gradient for any parameter, inside the block; both as they were, after it."""
+    """Put models into evaluation mode, without gradients for their parameters, inside the block; restore both after it."""
     training = [(module, module.training) for model in models for module in model.modules()]
     gradient = [(parameter, parameter.requires_grad) for model in models for parameter in model.parameters()]
     try:
@@ -156,8 +156,8 @@ def frozen_eval(*models: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training:
             module.training = mode
-        for parameter, wanted in gradient:
-            parameter.requires_grad_(wanted)
+        for parameter, requires_grad in gradient:
+            parameter.requires_grad_(requires_grad)
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What this plugin adds to StudioGAN, by name. Start reading here.
+"""The registration, by name, of everything that this plugin adds to StudioGAN. Start reading here.
 
 A package of one's own does the same: it imports `rcas_plugin.registry`, registers a `Method` under a name, and offers a
 module that does so as an entry point of the group `rcas_plugin.methods`; `RCAS.method: that_name` then loads and runs it.

@@ -1,4 +1,4 @@
-"""`rcas.json`: what a run under the plugin records beside its checkpoints, and whether a section asks for the same swap."""
+"""`rcas.json`: the record of a run under the plugin, beside its checkpoints, and its comparison with a section."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SwappedSlot(FromFile):
 
 
 class SlotFigures(FromFile):
-    """What the images of one new class were worth (`rcas_plugin.metrics.swap`); None where that was not known."""
+    """The figures of one new class's images (`rcas_plugin.metrics.swap`); None where one was not known."""
 
     recognised: float | None = None
     frechet_distance: float | None = None
@@ -86,7 +86,7 @@ class LineageSwap(FromFile):
 
 @dataclass(frozen=True)
 class Inheritance:
-    """What a swap has from the checkpoint that it starts from (`rcas_plugin.checkpoints.lineage.inherit`).
+    """The part of a swap's lineage that comes from the checkpoint it starts from (`rcas_plugin.checkpoints.lineage.inherit`).
 
     Attributes:
         swaps: the swaps before it, oldest first.
@@ -98,7 +98,7 @@ class Inheritance:
 
 
 class Record(FromFile):
-    """What a run has recorded; every key may be missing.
+    """The record of a run; every key may be missing.
 
     Attributes:
         labels: the class behind each label; empty where that is not known.
@@ -132,7 +132,7 @@ class Record(FromFile):
 
     @property
     def swaps(self) -> tuple[LineageSwap, ...]:
-        """The lineage; of a swap by a version that recorded none, that swap alone."""
+        """The swaps of the lineage, oldest first; where a version recorded none, its own swap alone."""
         if self.lineage or self.swap is None:
             return self.lineage
         method = str(self.swap.get("method", "class_swap"))
@@ -146,7 +146,7 @@ class Record(FromFile):
         return frozenset(name for label, name in enumerate(self.labels) if label not in {*self.remaining, *self.slots})
 
     def is_of(self, method: str) -> bool:
-        """Whether a swap by this method recorded it."""
+        """True where a swap by this method recorded it."""
         return self.swap is not None and self.swap.get("method") == method
 
     @property
@@ -176,7 +176,7 @@ def read_checked(path: Path, model: type[Model], cure: str) -> Model | None:
 
 
 def read_record(folder: str | Path) -> Record:
-    """What a run under the plugin recorded beside its checkpoint; an empty record where there is none.
+    """The record of a run beside its checkpoint; an empty record where there is none.
 
     Raises:
         RcasError: the file is damaged or none of the plugin's.
@@ -201,9 +201,9 @@ def swap_record(
         source: the checkpoint's folder.
         inherited: what it has from there, where the swap starts; the lineage is then part of the record.
     """
-    own = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
+    new_swap = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
     started = {} if inherited is None else {
-        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, own)],
+        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, new_swap)],
         "base_sha256": inherited.base_sha256,
     }  # fmt: skip
     return {
@@ -218,7 +218,7 @@ def swap_record(
 
 
 def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
-    """Write the record of a run; keys of the one that is there stay where this one has none, unless it is damaged."""
+    """Write the record of a run; keys of an earlier record stay where this one has none, unless that is damaged."""
     try:
         earlier = read_record(folder).model_dump(mode="json", exclude_unset=True)
     except RcasError:  # a run that goes on for hours ends on no file of somebody else's
@@ -227,7 +227,7 @@ def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:
 
 
 def same_swap(record: Record, settings: CommonSettings) -> bool:
-    """Whether a section asks for the swap that a run recorded: the one rule for what goes on, and what starts anew.
+    """True where a section asks for the swap that a run recorded: the one rule for what goes on, and what starts anew.
 
     The recorded section is read as its method's of today (`read_recorded`), so that keys that are newer than it have their
     defaults. Classes and labels are compared by what they mean, and what only watches the swap is not compared.
@@ -236,9 +236,9 @@ def same_swap(record: Record, settings: CommonSettings) -> bool:
     if recorded is None:
         return False  # no swap, of another version, or of a method that is not at hand
     not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
-    one, other = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
+    recorded_keys, section_keys = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
     return (
-        one == other
+        recorded_keys == section_keys
         and _folder(recorded.new_data) == _folder(settings.new_data)
         and (settings.labels is None or tuple(settings.labels) == record.labels_before)
         and len(settings.swap) == len(recorded.swap)

@@ -58,7 +58,7 @@ class Table(Mapping[str, T], Generic[T]):
         return len(self._entries)
 
     def names(self) -> str:
-        """The names that there are, sorted, for a sentence; and the packages that could not add theirs."""
+        """The names of the entries, sorted, as text for a sentence, followed by the packages that could not be loaded."""
         return "; ".join([", ".join(sorted(self)), *third_parties.broken_sentences()])
 
 

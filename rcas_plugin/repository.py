@@ -1,4 +1,4 @@
-"""Where this package is imported from: a clone of its repository, or the place where a wheel of it was installed."""
+"""The place that this package is imported from: a clone of its repository, or an installed wheel."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _PATCH = Path("patches", "main.py.patch")
 
 
 def is_clone(root: Path = ROOT) -> bool:
-    """Whether the package lies in a clone; a wheel has the patches inside of the package."""
+    """True where the package lies in a clone; a wheel has the patches inside of the package."""
     return (root / _PATCH).is_file()
 
 

@@ -1,4 +1,4 @@
-"""The one way in which files that `torch.save` wrote are read: tensors, plain values and numpy's numbers, never code.
+"""The one reader of `torch.save`'s files: tensors, plain values and numpy's numbers, never code.
 
 torch's own default differs by version (before 2.6 a file may run any code that it holds), and so does what its allow-list takes;
 here both are the same from torch 2.4 on.
@@ -53,7 +53,7 @@ def force_safe_loads() -> None:
 
 @contextmanager
 def _no_scripts() -> Iterator[None]:
-    """Inside, TorchScript is refused: torch before 2.6 hands an archive of it on to `torch.jit.load`, which runs its code."""
+    """Refuse TorchScript inside the block: torch before 2.6 hands an archive to `torch.jit.load`, which runs its code."""
 
     def refuse(*args: Any, **options: Any) -> Any:
         raise pickle.UnpicklingError("the file is a TorchScript archive, which holds code")
@@ -70,7 +70,7 @@ def _no_scripts() -> Iterator[None]:
 def allow_numpy_scalars() -> None:
     """Add numpy's numbers, under the names that numpy 1 and 2 write, to torch's allow-list; once, however often it is called."""
     allowed = torch.serialization.get_safe_globals()
-    torch.serialization.add_safe_globals([one for one in _ALLOWED if one not in allowed])
+    torch.serialization.add_safe_globals([entry for entry in _ALLOWED if entry not in allowed])
 
 
 def _scalar(dtype: Any, data: Any = b"") -> Any:

@@ -10,7 +10,7 @@ GROUP = "rcas_plugin.methods"
 
 @dataclass(frozen=True)
 class ThirdParty:
-    """An entry point and what came of loading it.
+    """An entry point of a third party's package, and the error of loading it.
 
     Attributes:
         name: of the entry point.
@@ -26,7 +26,7 @@ class ThirdParty:
 
     @property
     def sentence(self) -> str:
-        """What is said where it is broken."""
+        """The sentence for an entry point that could not be loaded: the fault and the cure."""
         return (
             f"{self.name} of the package {self.package} could not be loaded from {self.target} ({self.error}): "
             f"mend it, or pip uninstall {self.package}"
@@ -34,7 +34,7 @@ class ThirdParty:
 
 
 def load() -> list[ThirdParty]:
-    """Load every entry point of the group, in this process's first call; what came of each.
+    """Load every entry point of the group, in this process's first call; returns each with its error.
 
     What an entry point raises is kept and not passed on: a broken package takes its own methods away, and no other's.
     """

@@ -19,7 +19,7 @@ NETWORKS = {"G": "generator", "D": "discriminator", "G_ema": "ema"}
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What the files of a checkpoint folder held when they were read; tensors are on the CPU.
+    """The content of a checkpoint folder's files at the time of reading; tensors are on the CPU.
 
     Attributes:
         contents: `G`, `D` and, where it has a file, `G_ema` -> the file's dictionary (`state_dict`, `optimizer`, …).
@@ -65,12 +65,12 @@ class Checkpoint:
 
     @property
     def step(self) -> int:
-        """The steps of training that it has behind it."""
+        """The number of training steps before the checkpoint was written."""
         return int(self.contents["D"]["step"])
 
     @property
     def adapted(self) -> bool:
-        """Whether a method's adapters are around some of the weights."""
+        """True where a method's adapter computes one of the weights."""
         return any(adapted(content["state_dict"]) for content in self.contents.values())
 
     @cached_property

@@ -30,19 +30,19 @@ def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Pat
     root, when = Path(folder), "best" if best or holds_best_alone(folder) else "current"
     if not root.is_dir():
         raise RcasError(f"-ckpt: there is no folder {root}; give the folder that holds model=G-{when}-weights-step=….pth")
-    found = {}
+    paths = {}
     for network in ("G", "D", "G_ema"):
         start = f"model={network}-{when}-weights-step="
         files = sorted(path for path in root.iterdir() if path.name.startswith(start) and path.suffix == ".pth")
         if files:
-            found[network] = files[0]
+            paths[network] = files[0]
         elif network != "G_ema":
             raise RcasError(f"-ckpt: {root} holds no {start}….pth; give the folder of a whole StudioGAN checkpoint")
-    return found
+    return paths
 
 
 def holds_best_alone(folder: str | Path) -> bool:
-    """Whether a checkpoint folder has best weights, and no newest ones."""
+    """True where a checkpoint folder has best weights and no newest ones."""
     names = [path.name for path in Path(folder).glob("model=*-weights-step=*.pth")]
     return any("-best-" in name for name in names) and not any("-current-" in name for name in names)
 
@@ -65,7 +65,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _reason(path: Path, error: Exception) -> str:
-    """What is wrong with a file that torch does not load, and the cure; torch's own words are for who writes code."""
+    """The reason why torch does not load a file, and the cure; torch's own messages do not name the file or a cure."""
     if isinstance(error, OSError) and error.strerror:
         return f"{error.strerror}; put a file that can be read in its place"
     refused = re.search(r"GLOBAL ([\w.]+)", str(error))
@@ -87,8 +87,8 @@ def read_states(folder: str | Path, *, best: bool = False, folded: bool = False)
         folded: fold what a method has put around the weights.
     """
     files = checkpoint_files(folder, best=best)
-    found = {"generator": files["G"], "discriminator": files["D"], "ema": files.get("G_ema", files["G"])}
-    states = {network: read_checkpoint(path)["state_dict"] for network, path in found.items()}
+    paths = {"generator": files["G"], "discriminator": files["D"], "ema": files.get("G_ema", files["G"])}
+    states = {network: read_checkpoint(path)["state_dict"] for network, path in paths.items()}
     return {network: fold_state(state) for network, state in states.items()} if folded else states
 
 
@@ -106,7 +106,7 @@ def write_checkpoint(folder: str | Path, network: str, when: str, step: int, sta
 def labels_in(
     state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor], more: Mapping[str, torch.Tensor], labels: int
 ) -> int:
-    """How many labels the network of a checkpoint has; `labels` where its tensors do not tell.
+    """The number of labels of a checkpoint's network; `labels` where its tensors do not tell.
 
     Args:
         state: the checkpoint's tensors.
@@ -114,9 +114,9 @@ def labels_in(
         more: of one label more.
         labels: K.
     """
-    for key, wanted in expected.items():
-        if key in state and state[key].ndim == wanted.ndim:
-            for size, here, there in zip(state[key].shape, wanted.shape, more[key].shape, strict=True):
+    for key, tensor in expected.items():
+        if key in state and state[key].ndim == tensor.ndim:
+            for size, here, there in zip(state[key].shape, tensor.shape, more[key].shape, strict=True):
                 if there != here and (size - here) % (there - here) == 0 and size > here - labels * (there - here):
                     return labels + (size - here) // (there - here)
     return labels
@@ -132,15 +132,15 @@ def compare(state: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tens
         backbone: likewise.
     """
     missing, extra = [k for k in expected if k not in state], [k for k in state if k not in expected]
-    other = [k for k in expected if k in state and state[k].shape != expected[k].shape]
-    if not (missing or extra or other):
+    reshaped = [k for k in expected if k in state and state[k].shape != expected[k].shape]
+    if not (missing or extra or reshaped):
         return
     if missing or extra:
-        what = f"it has no {missing[0]}" if missing else f"its {extra[0]} is too much"
+        difference = f"it has no {missing[0]}" if missing else f"its {extra[0]} is too much"
     else:
-        key = other[0]
-        what = f"its {key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
+        key = reshaped[0]
+        difference = f"its {key} is {tuple(state[key].shape)}, not {tuple(expected[key].shape)}"
     raise RcasError(
-        f"-ckpt: {path.name} is not of this config's {backbone} network ({what}); "
+        f"-ckpt: {path.name} is not of this config's {backbone} network ({difference}); "
         "take the config that trained it, with its MODEL section and DATA.num_classes"
     )

@@ -1,4 +1,4 @@
-"""What killed processes have left half-written, gone from every folder that a run writes to as it starts."""
+"""Removal, at the start of a run, of half-written files of killed processes from every folder that the run writes to."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from rcas_plugin.files import remove_leftovers
 
 
 def clear_leftovers(save_dir: str | Path, *run: str | Path | None, spare: str | Path | None = None) -> None:
-    """Remove what killed processes have left half-written in a -save folder and in a run that goes on; says so in a line.
+    """Remove half-written files of killed processes from a -save folder and from a run that goes on, and print how many.
 
     Args:
         save_dir: its caches, runs, figures and statistics, by upstream's names.
@@ -26,5 +26,5 @@ def clear_leftovers(save_dir: str | Path, *run: str | Path | None, spare: str | 
         print(f"rcas: removed {len(removed)} half-written files of interrupted runs, in {root}", flush=True)
 
 
-def _inside(folder: Path, other: Path | None) -> bool:
-    return other is not None and folder.resolve().is_relative_to(other)
+def _inside(folder: Path, parent: Path | None) -> bool:
+    return parent is not None and folder.resolve().is_relative_to(parent)

@@ -41,7 +41,7 @@ FOLDER, BASE = "tasks", "base.safetensors"
 
 
 class Route(NamedTuple):
-    """Where a label's images come from: which state of `Lineage.states`, and the label's number there."""
+    """The index into `Lineage.states` of the state that makes a label's images, and the label's number in that state."""
 
     state: int
     label: int
@@ -49,7 +49,7 @@ class Route(NamedTuple):
 
 @dataclass(frozen=True)
 class Lineage:
-    """The states that a run's folder can bring back.
+    """The states of the generator that can be restored from a run's folder.
 
     Attributes:
         swaps: oldest first; the run's own last.
@@ -78,11 +78,11 @@ class Lineage:
         restored = self.swaps[-len(self.tasks) - 1 :]
         routes = []
         for name in self.swaps[-1].labels:
-            made = [Route(state, label) for state, swap in enumerate(restored, 1)
-                    for label, slot in swap.slots.items() if slot.new == name]  # fmt: skip
-            if not made and name not in restored[0].labels_before:
+            origins = [Route(state, label) for state, swap in enumerate(restored, 1)
+                       for label, slot in swap.slots.items() if slot.new == name]  # fmt: skip
+            if not origins and name not in restored[0].labels_before:
                 raise RcasError(f"rcas.json: its lineage does not say where the class {name!r} comes from; take a whole record")
-            routes.append(made[-1] if made else Route(0, restored[0].labels_before.index(name)))
+            routes.append(origins[-1] if origins else Route(0, restored[0].labels_before.index(name)))
         return routes
 
 
@@ -112,7 +112,7 @@ def check_tasks(folder: str | Path, record: Record) -> None:
 
 
 def inherit(source: str | Path, record: Record, state: Mapping[str, Any], folder: str | Path) -> Inheritance:
-    """Write `tasks/` into the folder of a swap that starts; what its record says of that (`swap_record`).
+    """Write `tasks/` into the folder of a swap that starts; returns the lineage's part of its record (for `swap_record`).
 
     The process that writes files calls it, once. From a pre-trained checkpoint it writes the base alone. From a swap it links
     what that run has, and writes that run's own swap as the newest task. Where that run has no `tasks/`, since it is of an
@@ -127,17 +127,17 @@ def inherit(source: str | Path, record: Record, state: Mapping[str, Any], folder
     Raises:
         RcasError: see `check_tasks`.
     """
-    source, kept, tasks = Path(source), Path(source) / FOLDER, Path(folder) / FOLDER
+    source, source_tasks, tasks = Path(source), Path(source) / FOLDER, Path(folder) / FOLDER
     check_tasks(source, record)
     if not record.swaps:
         return Inheritance((), write_once(tasks / BASE, fold_state(state)))
     *earlier, newest = record.swaps
     newest = newest.model_copy(update={"run": source.name, "steps": _steps(source), "figures": _figures(source, newest)})
-    if not kept.is_dir():
+    if not source_tasks.is_dir():
         lost = tuple(swap.model_copy(update={"task": None, "sha256": None}) for swap in (*earlier, newest))
         return Inheritance(lost, write_once(tasks / BASE, fold_state(state)))
     share_tasks(source, folder, record)
-    base, _ = read_tensors(kept / BASE)
+    base, _ = read_tensors(source_tasks / BASE)
     name = f"task-{len(record.swaps):04d}.safetensors"
     sha256 = write_task(tasks / name, task_of(state, base, newest.slots.keys(), newest.method))
     return Inheritance((*earlier, newest.model_copy(update={"task": name, "sha256": sha256})), record.base_sha256)
@@ -151,11 +151,11 @@ def share_tasks(source: str | Path, folder: str | Path, record: Record) -> None:
         folder: the other one.
         record: of the run.
     """
-    kept, tasks = Path(source) / FOLDER, Path(folder) / FOLDER
-    if not kept.is_dir():
+    source_tasks, tasks = Path(source) / FOLDER, Path(folder) / FOLDER
+    if not source_tasks.is_dir():
         return
     tasks.mkdir(parents=True, exist_ok=True)
-    for path in (kept / BASE, *(path for path, _ in _task_files(source, record))):
+    for path in (source_tasks / BASE, *(path for path, _ in _task_files(source, record))):
         _share(path, tasks / path.name)
 
 

@@ -17,7 +17,7 @@ from rcas_plugin.gan import as_taken, frozen_eval
 
 
 class Router(nn.Module):
-    """Latents and labels to images, each label by a state of its own; in StudioGAN's calling convention.
+    """A generator in StudioGAN's calling convention that makes each label's images with a state of the label's own.
 
     A batch whose labels share a state gives the very images that a generator with this state gives. A mixed one goes through in a
     part a state: images are those of a generator that is shown that part alone. The generator's own parameters and buffers are
@@ -34,17 +34,21 @@ class Router(nn.Module):
 
     def __init__(self, generator: nn.Module, states: Sequence[Mapping[str, Tensor]], routes: Sequence[tuple[int, int]]) -> None:
         super().__init__()
-        own = generator.state_dict()
+        expected = generator.state_dict()
         for index, state in enumerate(states):
-            other = [key for key in {**own, **state} if key not in own or key not in state or own[key].shape != state[key].shape]
-            if other:
+            differing = [
+                key
+                for key in {**expected, **state}
+                if key not in expected or key not in state or expected[key].shape != state[key].shape
+            ]
+            if differing:
                 raise RcasError(
-                    f"state {index} of the lineage has another {other[0]} than the generator; swaps that change the number of "
-                    "labels cannot share one: load each state into a generator of its own (checkpoints.lineage.read_lineage)"
+                    f"state {index} of the lineage has another {differing[0]} than the generator; swaps that change the number "
+                    "of labels cannot share one: load each state into a generator of its own (checkpoints.lineage.read_lineage)"
                 )
         self.generator = generator
-        some = next(iter(own.values()))
-        self.states = [{key: value.detach().to(own[key]) for key, value in state.items()} for state in states]
+        some = next(iter(expected.values()))
+        self.states = [{key: value.detach().to(expected[key]) for key, value in state.items()} for state in states]
         self.register_buffer("_routes", torch.tensor(routes, dtype=torch.long, device=some.device), persistent=False)
 
     def forward(self, z: Tensor, labels: Tensor, eval: bool = True) -> Tensor:
@@ -54,8 +58,8 @@ class Router(nn.Module):
         with frozen_eval(self.generator):
             for index in routes[:, 0].unique().tolist():
                 place = (routes[:, 0] == index).nonzero()[:, 0]
-                own = as_taken(self.generator, routes[place, 1])
-                parts.append(functional_call(self.generator, self.states[index], (z[place], own), {"eval": eval}))
+                state_labels = as_taken(self.generator, routes[place, 1])
+                parts.append(functional_call(self.generator, self.states[index], (z[place], state_labels), {"eval": eval}))
                 places.append(place)
         images: Tensor = torch.cat(parts)[torch.cat(places).argsort()]
         return images

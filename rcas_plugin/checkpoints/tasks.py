@@ -1,4 +1,4 @@
-"""Tasks: what a swap has made of the generator, as the difference from a base, in one file that is never written again.
+"""Tasks: the generator after a swap, as its difference from a base, in one file that is never written again.
 
 The generator is the one that a user sees (`Gan.evaluated`). A weight that a method's adapter computes is kept as the adapter has
 it, and computed again where the task is folded into the base, so that small adapters stay small on the disk.
@@ -31,7 +31,7 @@ CURE = "put the file of that name from another run of this lineage in its place,
 
 
 class AdaptedWeight(FromFile):
-    """The adapter of one weight: its name in `registry.adapters`, and what of its state is no tensor."""
+    """The adapter of one weight: its name in `registry.adapters`, and the values of its state that are no tensors."""
 
     adapter: str
     values: dict[str, Any] = Field(default_factory=dict)
@@ -45,7 +45,7 @@ class _Header(FromFile):
 
 @dataclass(frozen=True)
 class Task:
-    """What one swap left in the evaluated generator.
+    """The difference that one swap made to the evaluated generator.
 
     Attributes:
         tensors: on the CPU, by the plain name of a parameter or buffer where it differs from the base by a bit or in its shape;
@@ -68,7 +68,7 @@ class Task:
 
 
 def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collection[int], method: str) -> Task:
-    """The task that a generator's state is, beside a base.
+    """The task of a generator's state: its difference from a base.
 
     Args:
         state: of the evaluated generator, adapters and all.
@@ -101,13 +101,13 @@ def folded(base: Mapping[str, Tensor], tasks: Sequence[Task], index: int) -> dic
     task = tasks[index]
     state = {**base, **{name: tensor for name, tensor in task.tensors.items() if "/" not in name}}
     for name, weight in task.adapters.items():
-        earlier = [other.parts(name) for other in tasks[:index] if name in other.adapters]
+        earlier = [previous.parts(name) for previous in tasks[:index] if name in previous.adapters]
         state[name] = computed(state[name], rebuilt(weight.adapter, task.parts(name), earlier))
     return state
 
 
 def same_bits(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors have the same type, shape and bits: -0.0 is not 0.0 here, and a NaN is itself."""
+    """True where two tensors have the same type, shape and bits: -0.0 differs from 0.0, and a NaN equals itself."""
     if one.dtype != other.dtype or one.shape != other.shape:
         return False
     return torch.equal(*(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)))
@@ -121,7 +121,7 @@ def _own(tensor: Tensor) -> Tensor:
 
 
 def write_task(path: str | Path, task: Task) -> str:
-    """Write a task as safetensors, atomically; the sha256 of the file.
+    """Write a task as safetensors, atomically; returns the sha256 of the file.
 
     Raises:
         RcasError: the file is there with another content; a task is never written again.
@@ -131,7 +131,7 @@ def write_task(path: str | Path, task: Task) -> str:
 
 
 def read_task(path: str | Path, sha256: str | None = None) -> Task:
-    """What `write_task` wrote.
+    """The task in a file that `write_task` wrote.
 
     Args:
         path: of the file.
@@ -149,7 +149,7 @@ def read_task(path: str | Path, sha256: str | None = None) -> Task:
 
 
 def write_once(path: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str] | None = None) -> str:
-    """Write tensors as safetensors, atomically, unless the very same file is there; its sha256.
+    """Write tensors as safetensors, atomically, unless the very same file is there; returns its sha256.
 
     Raises:
         RcasError: the file is there with another content.

@@ -1,4 +1,4 @@
-"""What a look at a data set means for a config: what is refused, what a user is told, and what is done to each image."""
+"""The check of a looked-at data set against a config: refusals, notes for the user, and the preparation of each image."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ WITHOUT = "wo_resize"
 
 @dataclass(frozen=True)
 class Preparation:
-    """What is done to every image before it is trained on.
+    """The preparation of every image before it is trained on.
 
     Attributes:
         img_size: `DATA.img_size`, of the square images that the networks take.
@@ -38,7 +38,7 @@ class Preparation:
 
 
 def problems(look: DatasetLook, preparation: Preparation, used: Collection[str] | None = None) -> list[str]:
-    """What a run on these images is refused for: a sentence each, which names the file or the option.
+    """The reasons to refuse a run on these images: a sentence each, which names the file or the option.
 
     Args:
         look: at the data set.
@@ -48,20 +48,20 @@ def problems(look: DatasetLook, preparation: Preparation, used: Collection[str] 
     root = look.listing.root
     if not any(look.listing.counts.values()):
         return [f"-data: {root} holds no image in a class folder; allowed: {', '.join(IMG_EXTENSIONS)}"]
-    found = []
+    sentences = []
     if look.broken:
         first, *others = look.broken
         more = f" (and {_names(_relative(look, others))})" if others else ""
-        found.append(f"-data: {look.broken[first]}{more}")
+        sentences.append(f"-data: {look.broken[first]}{more}")
     if sizes := _wrong_sizes(look, preparation):
-        found.append(sizes)
+        sentences.append(sizes)
     for name in look.constant_classes:
         if used is None or name in used:
-            found.append(
+            sentences.append(
                 f"-data: every image of the class {name!r} is one colour all over, {look.listing.counts[name]} in "
                 f"{root / name}; look at one, and put the class's images there"
             )
-    return found
+    return sentences
 
 
 def _wrong_sizes(look: DatasetLook, preparation: Preparation) -> str:
@@ -82,39 +82,41 @@ def _wrong_sizes(look: DatasetLook, preparation: Preparation) -> str:
 
 
 def notes(look: DatasetLook, preparation: Preparation) -> list[str]:
-    """What is told and not refused, a sentence each."""
-    listing, found = look.listing, []
+    """The notes that a user is told and that refuse nothing, a sentence each."""
+    listing, sentences = look.listing, []
     if listing.hidden:
-        found.append(f"hidden, and left out: {_names(listing.hidden)}")
+        sentences.append(f"hidden, and left out: {_names(listing.hidden)}")
     if listing.loose:
-        found.append(f"in no class folder, and left out: {_names(listing.loose)}")
+        sentences.append(f"in no class folder, and left out: {_names(listing.loose)}")
     for name, endings in listing.foreign.items():
-        found.append(f"files in class {name} that are no images by their ending, and are left out: {', '.join(endings)}")
+        sentences.append(f"files in class {name} that are no images by their ending, and are left out: {', '.join(endings)}")
     if empty := [name for name, count in listing.counts.items() if not count]:
-        found.append(f"class folders without an image: {_names(empty)}")
+        sentences.append(f"class folders without an image: {_names(empty)}")
     if few := [f"{name} ({count})" for name, count in listing.counts.items() if 0 < count < FEW]:
-        found.append(f"classes of few images: {_names(few)}")
+        sentences.append(f"classes of few images: {_names(few)}")
     if look.decoded < sum(listing.counts.values()):
-        found.append(f"there are many: {look.looked:,} headers and {look.decoded:,} whole images were looked at, evenly spaced")
+        sentences.append(
+            f"there are many: {look.looked:,} headers and {look.decoded:,} whole images were looked at, evenly spaced"
+        )
     if look.constant:
-        found.append(f"one colour all over: {_names(_relative(look, look.constant))}")
+        sentences.append(f"one colour all over: {_names(_relative(look, look.constant))}")
     for name, largest in look.largest.items():
         if largest < DARK:
-            found.append(
+            sentences.append(
                 f"the 16-bit images of class {name} hold values up to {largest}, as {max(1, largest.bit_length())}-bit data do; "
                 "the range of 16 bits is read, so they will be dark"
             )
     if look.turned:
-        found.append(f"{look.turned} ask a viewer to turn them (EXIF); they are read as they are stored")
+        sentences.append(f"{look.turned} ask a viewer to turn them (EXIF); they are read as they are stored")
     if look.paged:
-        found.append(f"{look.paged} TIFF files have several pages; the first is read")
+        sentences.append(f"{look.paged} TIFF files have several pages; the first is read")
     if preparation.resizer != WITHOUT and (small := sum(n for pair, n in look.sizes.items() if min(pair) < preparation.img_size)):
-        found.append(f"{small} are smaller than {preparation.img_size}x{preparation.img_size} and are enlarged")
-    return found
+        sentences.append(f"{small} are smaller than {preparation.img_size}x{preparation.img_size} and are enlarged")
+    return sentences
 
 
 def summary(look: DatasetLook, preparation: Preparation) -> str:
-    """One line: how many images of which sizes and kinds there are, and what is done to them."""
+    """One line of the number, sizes and kinds of the images, and of their preparation."""
     kinds, size, done = list(look.kinds), preparation.img_size, []
     if preparation.crops and any(width != height for width, height in look.sizes):
         done.append("centre square")

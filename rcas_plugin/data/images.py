@@ -1,4 +1,4 @@
-"""One image file: read as RGB whatever its depth, palette or alpha, and what stands in it."""
+"""One image file: read as RGB whatever its depth, palette or alpha, and described by size, depth and faults."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _ORIENTATION = 0x0112
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What stands in one image file.
+    """The description of one image file.
 
     Attributes:
         path: of the file.
@@ -72,7 +72,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
 
 
 def image_facts(path: str, *, decode: bool) -> ImageFacts:
-    """Look at an image file: its header alone, or every pixel of it (`decode`). A file that cannot be read is no exception."""
+    """The facts of an image file, from its header alone or every pixel (`decode`); a fault is in `error`, nothing is raised."""
     try:
         with _naming(path), Image.open(path) as image:
             kind, turned = _kind(image), _is_turned(image)
@@ -90,7 +90,7 @@ def image_facts(path: str, *, decode: bool) -> ImageFacts:
 
 @contextmanager
 def _naming(path: str | Path) -> Iterator[None]:
-    """An error from inside names the file; PIL raises many types for files that are cut off or no images."""
+    """Turn any error from inside into an `RcasError` that names the file; PIL raises many types for damaged files."""
     try:
         yield
     except Exception as error:
@@ -100,7 +100,7 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 def _is_deep(mode: str) -> bool:
-    """Whether a pixel is one number of more than 8 bits."""
+    """True for modes whose pixel is one number of more than 8 bits."""
     return mode in ("I", "F") or mode.startswith("I;16")
 
 

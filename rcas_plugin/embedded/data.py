@@ -19,15 +19,15 @@ from rcas_plugin.labels import DataClasses
 
 
 def fingerprint(images: Tensor, classes: DataClasses) -> str:
-    """A name for the content of a data set."""
+    """A name of a data set by its content."""
     return hashlib.sha256(images.numpy().tobytes() + repr(classes).encode()).hexdigest()[:16]
 
 
 def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
     """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized."""
     # classes of one colour are fine to try things on here, so none is asked about
-    if found := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
-        raise RcasError(found[0])
+    if refusals := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
+        raise RcasError(refusals[0])
     data = ClassFolders(folder, transforms.Compose([
         _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
         transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip

@@ -70,7 +70,7 @@ class Generator(nn.Module):
 
 
 class DiscriminatorBlock(nn.Module):
-    """`first` blocks see the image, and pool before the shortcut; the others see features, and pool after it."""
+    """A residual block of D; the `first` sees the image and pools before its shortcut, others see features and pool after it."""
 
     def __init__(self, before: int, after: int, *, first: bool = False, down: bool = True) -> None:
         super().__init__()

@@ -77,9 +77,9 @@ class Loop:
             self.optimizers[role].load_state_dict(checkpoint.contents[network]["optimizer"])
         if checkpoint.folder is not None:
             cpu = torch.device("cpu")
-            found = load_random_state(checkpoint.folder, 0, checkpoint.step, self.random_sources, cpu)
-            if found is not None:
-                draw_on(found[1], cpu)
+            random_state = load_random_state(checkpoint.folder, 0, checkpoint.step, self.random_sources, cpu)
+            if random_state is not None:
+                draw_on(random_state[1], cpu)
 
     def step(self, step: int) -> None:
         """One step, counted from 0."""

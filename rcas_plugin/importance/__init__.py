@@ -1,4 +1,4 @@
-"""Which weights serve a label: importance by gradients, the selection that it makes, and what is put in their place."""
+"""The weights that serve a label: their importance by gradients, their selection, and their re-initialisation."""
 
 from rcas_plugin.importance.estimate import Importance, synapse_importance
 

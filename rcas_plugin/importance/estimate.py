@@ -1,4 +1,4 @@
-"""Synapse importance: how much each weight of G and of D serves a label.
+"""Synapse importance: the estimate, from gradients, of each weight's part in G and D for a label.
 
     Omega(w) = 1/N * sum_k | d D(G(z_k, f), f) / d w |        over N generated images of the old class f
 
@@ -110,7 +110,7 @@ def synapse_importance(
     y = torch.tensor([labels[k % len(labels)] for k in range(num_samples)])
     rank, world = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
     synapses = {GENERATOR: find_synapses(generator, kinds), DISCRIMINATOR: find_synapses(discriminator, kinds)}
-    found = {role: {name: synapse.kind for name, synapse in of_network.items()} for role, of_network in synapses.items()}
+    layer_kinds = {role: {name: synapse.kind for name, synapse in of_network.items()} for role, of_network in synapses.items()}
     score = Score(generator, discriminator, objectives[objective] if isinstance(objective, str) else objective,
                   squared=estimator == "output_norm")  # fmt: skip
     sums = _Sums(score, synapses, estimator, memory_mb)
@@ -125,7 +125,7 @@ def synapse_importance(
                 summed.abs_()
         return Importance(
             {role: {name: total[role, name] for name in of_network} for role, of_network in synapses.items()},
-            found,
+            layer_kinds,
             {
                 "labels": list(labels),
                 "samples": samples,
@@ -142,15 +142,15 @@ def synapse_importance(
         tqdm(total=num_samples, desc="synapse importance", unit="image", delay=2, disable=None if progress else True) as bar,
     ):
         for start, end in _stretches(num_samples, doubling=stop is not None):
-            mine = slice(start + (rank - start) % world, end, world)
-            sums.add(z[mine], y[mine], bar, world)
+            share = slice(start + (rank - start) % world, end, world)
+            sums.add(z[share], y[share], bar, world)
             if stop is not None and end < num_samples and stop(estimate(end)):
                 break
     return estimate(end)
 
 
 def _stretches(num_samples: int, *, doubling: bool) -> Iterator[tuple[int, int]]:
-    """All samples at once, or the first 64 and then as many again as there were."""
+    """The samples in stretches: all at once, or the first 64 and then as many again as before, doubling."""
     start, end = 0, 64 if doubling else num_samples
     while start < num_samples:
         end = min(end, num_samples)
@@ -163,7 +163,7 @@ class _Sums:
 
     def __init__(self, score: Score, synapses: Mapping[str, Mapping[str, Synapse]], estimator: Estimator, memory_mb: int) -> None:
         self.score, self.estimator, self.memory = score, estimator, memory_mb * 2**20
-        self.synapses = {(role, name): synapse for role, found in synapses.items() for name, synapse in found.items()}
+        self.synapses = {(role, name): synapse for role, of_network in synapses.items() for name, synapse in of_network.items()}
         self.total = {key: torch.zeros_like(synapse.weight) for key, synapse in self.synapses.items()}
         self.vectorises = all(has_identity(synapse) for synapse in self.synapses.values())
         self.device = device_of(score.generator)

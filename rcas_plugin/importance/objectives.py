@@ -1,4 +1,4 @@
-"""What importance differentiates: one scalar a sample, from D's dictionary of outputs."""
+"""The objectives that importance differentiates: one scalar a sample, from D's dictionary of outputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def class_probability(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
 
 @objectives.register("feature_norm")
 def feature_norm(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
-    """The squared norm of D's last features, before any head: what the image shows, whatever its label."""
+    """The squared norm of D's last features, before any head; it depends on the image and not on its label."""
     return cast(Tensor, outputs["h"]).flatten(1).square().sum(1)
 
 

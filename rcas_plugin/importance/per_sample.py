@@ -30,7 +30,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Score:
-    """Latents and labels to one scalar a sample, through G, D and the objective."""
+    """A module from latents and labels to one scalar a sample, through G, D and the objective."""
 
     generator: nn.Module
     discriminator: nn.Module
@@ -43,7 +43,7 @@ class Score:
 
 
 def has_identity(synapse: Synapse) -> bool:
-    """Whether the layer's per-sample gradient follows from its input and the gradient at its output."""
+    """True where the layer's per-sample gradient follows from its input and the gradient at its output."""
     module = synapse.module
     if type(module) in (nn.Linear, nn.Embedding):
         return True
@@ -67,8 +67,8 @@ def gradients_one_by_one(
 ) -> int:
     """Add each sample's |gradient| ** power, by one backward pass a sample: for layers of any type."""
     weights = [synapse.weight.requires_grad_(True) for synapse in synapses.values()]
-    for one in range(len(labels)):
-        gradients = torch.autograd.grad(score(z[one : one + 1], labels[one : one + 1]).sum(), weights, allow_unused=True)
+    for k in range(len(labels)):
+        gradients = torch.autograd.grad(score(z[k : k + 1], labels[k : k + 1]).sum(), weights, allow_unused=True)
         for key, gradient in zip(synapses, gradients, strict=True):
             if gradient is not None:
                 total[key].add_(gradient.abs() if power == 1 else gradient.square())
@@ -125,7 +125,7 @@ class _Recorder:
                 handle.remove()
 
     def consume_rest(self) -> None:
-        """Hand on what belongs to layers of which only some calls had a gradient."""
+        """Hand on the records of layers of which only some calls had a gradient."""
         for module in list(self.pairs):
             self._hand_on(module)
 
@@ -205,7 +205,7 @@ def _per_sample_gradient(module: nn.Module, weight: Tensor, inputs: Tensor, grad
 
 
 def _grouped(module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, int]:
-    """All samples as the groups of one convolution: its weight gradient holds one block a sample."""
+    """Per-sample gradients by one grouped convolution, a group a sample: its weight gradient holds one block a sample."""
     n, transposed = len(gradient), isinstance(module, nn.ConvTranspose2d)
     side_by_side = [value.contiguous().view(1, -1, *value.shape[2:]) for value in (gradient, inputs)]
     blocks = torch.ops.aten.convolution_backward(
@@ -225,7 +225,7 @@ def _grouped(module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Ten
 
 
 def _unfolded(module: nn.Conv2d | nn.ConvTranspose2d, weight: Tensor, inputs: Tensor, gradient: Tensor) -> tuple[Tensor, int]:
-    """Each sample's patches as a matrix, times the gradient at the output."""
+    """Per-sample gradients as each sample's matrix of patches times the gradient at the output."""
     # a transposed convolution runs the other way: the convolution that it transposes goes from its output to its input
     small, large = (inputs, gradient) if isinstance(module, nn.ConvTranspose2d) else (gradient, inputs)
     patches = F.unfold(

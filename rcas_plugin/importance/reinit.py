@@ -1,4 +1,4 @@
-"""Re-initialisation: what is put in the place of the selected weights."""
+"""Re-initialisation: new values in the place of the selected weights."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def reinitialize(model: nn.Module | Sequence[nn.Module], selection: Selection, v
     if value == "damp" and not selection.factors:
         raise RcasError("reinitialize: value 'damp' needs factors; select with against=… and rule='damping'")
     models = [model] if isinstance(model, nn.Module) else list(model)
-    edits = [(find_synapses(one), *_of_model(one, selection)) for one in models]  # all are checked before one is edited
+    # all are checked before one is edited
+    edits = [(find_synapses(network), *_of_model(network, selection)) for network in models]
     count = 0
     for synapses, role, masks in edits:
         for index, (name, mask) in enumerate(masks.items()):

@@ -1,4 +1,4 @@
-"""Selection: which weights the importance makes the class's own."""
+"""Selection: masks of the weights of the highest importance for a label."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Selection:
 
     @classmethod
     def load(cls, path: str | Path) -> Selection:
-        """Read what `save` wrote."""
+        """The selection in a file that `save` wrote."""
         masks: dict[str, dict[str, Tensor]] = {GENERATOR: {}, DISCRIMINATOR: {}}
         factors: dict[str, dict[str, Tensor]] = {}
         with safe_open(path, framework="pt") as file:
@@ -131,12 +131,12 @@ def select_synapses(
         RcasError: a ratio or cap outside 0 to 1, an unknown scope, unit or rule, or a threshold that is missing.
     """
     ratios = dict(ratio) if isinstance(ratio, Mapping) else dict.fromkeys(importance.weights, ratio)
-    for what, value in {**{f"ratio of the {role}": part for role, part in ratios.items()}, "cap": cap}.items():
+    for argument, value in {**{f"ratio of the {role}": part for role, part in ratios.items()}, "cap": cap}.items():
         if not 0 <= value <= 1:
-            raise RcasError(f"select_synapses: the {what} is {value}; allowed: 0 to 1")
-    for what, asked, choices in (("scope", scope, Scope), ("unit", unit, Unit), ("rule", rule, Rule)):
+            raise RcasError(f"select_synapses: the {argument} is {value}; allowed: 0 to 1")
+    for argument, asked, choices in (("scope", scope, Scope), ("unit", unit, Unit), ("rule", rule, Rule)):
         if asked not in get_args(choices):
-            raise RcasError(f"select_synapses: {what} {asked!r} is unknown; allowed: {', '.join(get_args(choices))}")
+            raise RcasError(f"select_synapses: {argument} {asked!r} is unknown; allowed: {', '.join(get_args(choices))}")
     if scope == "threshold" and threshold is None:
         raise RcasError(
             "select_synapses: scope 'threshold' needs a threshold; give a number, such as 10 for against=…, rule='ratio'"
@@ -170,7 +170,7 @@ def select_synapses(
         **({"against": dict(against.settings), "rule": rule} if against is not None else {}),
         **({"damping": damping, "exponent": exponent} if against is not None and rule == "damping" else {}),
     }
-    return Selection(masks, settings, {role: found for role, found in factors.items() if found})
+    return Selection(masks, settings, {role: of_role for role, of_role in factors.items() if of_role})
 
 
 def overlap(first: Selection, second: Selection) -> float:
@@ -178,14 +178,14 @@ def overlap(first: Selection, second: Selection) -> float:
     both = either = 0
     for role, masks in first.masks.items():
         for name, mask in masks.items():
-            other = second.masks[role][name]
-            both += int((mask & other).sum())
-            either += int((mask | other).sum())
+            other_mask = second.masks[role][name]
+            both += int((mask & other_mask).sum())
+            either += int((mask | other_mask).sum())
     return both / either if either else 1.0
 
 
 class Stable:
-    """For `synapse_importance(stop=…)`: True once the selection overlaps with the one before it by `wanted` or more.
+    """A rule for `synapse_importance(stop=…)`: True once the selection overlaps with the one before it by `wanted` or more.
 
     Args:
         wanted: the overlap, 0 to 1.
@@ -201,10 +201,10 @@ class Stable:
         self._last: Selection | None = None
 
     def __call__(self, importance: Importance) -> bool:
-        found = self.select(importance)
+        selection = self.select(importance)
         if self._last is not None:
-            self.reached = overlap(self._last, found)
-        self._last = found
+            self.reached = overlap(self._last, selection)
+        self._last = selection
         return self.reached is not None and self.reached >= self.wanted
 
 

@@ -1,4 +1,4 @@
-"""A data set as a swap sees it."""
+"""The data set of a swap: another data set's images under the swap's labels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rcas_plugin.labels.plan import LabelPlan
 
 
 def repeat_factors(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
-    """How often each image of a label is shown in an epoch, so that a new class of few images is drawn as often as the others.
+    """Label -> the times that each image is shown in an epoch, so that a new class of few images is drawn as often as the others.
 
     Fakes are drawn with every label alike; where D hardly sees a real image under a label, it learns that the label is fake.
 
@@ -31,7 +31,7 @@ def repeat_factors(counts: Mapping[int, int], new: Collection[int]) -> dict[int,
 
 
 class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
-    """A data set as the swap sees it: old-class images left out, new-class images under the slot's label.
+    """A data set with old-class images left out and new-class images under the slot's label.
 
     Args:
         base: yields (image tensor, class index); only its items of live classes are ever asked for.

@@ -1,4 +1,4 @@
-"""Which class each label of a GAN was trained on: asked for, recorded, or guessed from the data set's folders."""
+"""The class that each label of a GAN was trained on: given, recorded, or guessed from the data set's folders."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def name_labels(
     slots: Sequence[ClassRef] = (),
     key: str = "RCAS.labels",
 ) -> tuple[tuple[str, ...], How]:
-    """The class that each label was trained on, and what that was taken from.
+    """The class that each label was trained on, and the source of these names.
 
     In this order: `labels`; `recorded`; the classes of the data set where there are as many; those of them that are not new
     where that makes as many.

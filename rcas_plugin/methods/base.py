@@ -1,4 +1,4 @@
-"""The contract of every method: a small class with no-op defaults, so that a method says only what is its own."""
+"""The contract of every method: a small class with no-op defaults; a method overrides only what differs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rcas_plugin.weights.label_bound import find_label_bound
 
 @dataclass(frozen=True)
 class Context:
-    """What a method is told about the run.
+    """The facts of a run that a method is given.
 
     Attributes:
         settings: the `RCAS` section, of the method's `Settings`.
@@ -46,7 +46,7 @@ class Context:
 
 @dataclass(frozen=True)
 class Batch:
-    """What one update of G or D is about, as its loss is computed.
+    """The images, labels and outputs of one update of G or D, as its loss is computed.
 
     Attributes:
         step: the step of training, from 0.
@@ -167,7 +167,7 @@ class Method:
         return [*gan.generator.parameters(), *gan.generator.buffers()]
 
     def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
-        """Views of what the new classes alone reach in G or D, which `RCAS.label_lr` steps further: label-bound rows and columns.
+        """Views of the rows and columns of G or D that only the new classes reach, which `RCAS.label_lr` steps further.
 
         Args:
             gan: the networks.
@@ -194,7 +194,7 @@ class Method:
         """Called once after the last step, its checkpoint written."""
 
     def record(self) -> dict[str, Any]:
-        """What the method itself records beside the run's checkpoints, under the key `method` of the record."""
+        """The method's own part of the record beside the run's checkpoints, under the key `method`."""
         return {}
 
     def random_sources(self) -> Mapping[str, torch.Generator]:

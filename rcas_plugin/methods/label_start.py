@@ -1,4 +1,4 @@
-"""Where the slot's own columns and embedding rows start from, before fine-tuning.
+"""The start values of the slot's own columns and embedding rows, before fine-tuning.
 
 The columns that only the slot's label reaches are few, so they can be fitted to the new class before anything else moves: every
 other label stays exactly as it was, and the old class is gone from the slot as the new one comes.
@@ -23,7 +23,7 @@ from rcas_plugin.weights.synapses import find_synapses
 
 
 class LabelStartSettings(Section):
-    """What the parameters that the slot's label alone reaches start from: keys of each method that calls this module."""
+    """The start of the parameters that only the slot's label reaches: keys of each method that calls this module."""
 
     how: Literal["keep", "mean", "match"] = Field(
         "keep", description="the old class's values, the mean of the remaining labels', or matched to the new class's images"
@@ -88,32 +88,32 @@ def match_features(
     Returns:
         The loss before each update; empty where no label has a column of its own in G.
     """
-    bound = [one for one in find_label_bound(gan, num_classes) if one.role == GENERATOR]
-    if not bound:
+    weights = [bound for bound in find_label_bound(gan, num_classes) if bound.role == GENERATOR]
+    if not weights:
         return []
 
-    for one in bound:
-        for copy in _copies(gan, one):
+    for bound in weights:
+        for copy in _copies(gan, bound):
             copy.hold_norm([slot])
 
-    limits = [one.limit(slot) for one in bound]
+    limits = [bound.limit(slot) for bound in weights]
 
     def only_the_slot() -> None:
-        for one in bound:
-            _keep_only(one, slot)
+        for bound in weights:
+            _keep_only(bound, slot)
 
     def within_the_norm() -> None:
-        for one, nearest in zip(bound, limits, strict=True):
-            one.of(slot).copy_(nearest(one.of(slot)))
+        for bound, nearest in zip(weights, limits, strict=True):
+            bound.of(slot).copy_(nearest(bound.of(slot)))
 
     losses = fit_features(
-        gan, slot, real, [one.weight for one in bound], only_the_slot, within_the_norm,
+        gan, slot, real, [bound.weight for bound in weights], only_the_slot, within_the_norm,
         iterations=iterations, batch_size=batch_size, lr=lr, seed=seed, accelerated=accelerated, progress=progress,
     )  # fmt: skip
     with torch.no_grad():
-        for one in bound:
-            for copy in _copies(gan, one):
-                copy.of(slot).copy_(one.of(slot))
+        for bound in weights:
+            for copy in _copies(gan, bound):
+                copy.of(slot).copy_(bound.of(slot))
     return losses
 
 
@@ -132,7 +132,7 @@ def fit_features(
     accelerated: bool = False,
     progress: bool = True,
 ) -> list[float]:
-    """What `match_features` does, for any parameters of G: fit them until the label's images have the real ones' features in D.
+    """Fit any parameters of G so that the label's images have the real images' features in D, as `match_features` does.
 
     Args:
         parameters: of G; fitted in place, and left without a gradient.
@@ -146,7 +146,7 @@ def fit_features(
     losses = []
     with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
         with torch.no_grad(), autocast(device, accelerated):
-            wanted = _moments(features, gan, real.to(device), label, batch_size)
+            target = _moments(features, gan, real.to(device), label, batch_size)
         for parameter in parameters:
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(parameters, lr)
@@ -157,7 +157,7 @@ def fit_features(
             labels = torch.full((batch_size,), label, device=device)
             with autocast(device, accelerated), torch.enable_grad():
                 maps = _look(features, gan, generate(gan.generator, z, labels), labels)
-                loss = _distance(_summary(maps), wanted)
+                loss = _distance(_summary(maps), target)
             optimizer.zero_grad()
             loss.backward()
             after_backward()
@@ -174,8 +174,8 @@ def _keep_only(bound: LabelBound, slot: int) -> None:
     """Drop the gradient of other labels: under spectral norm every column has one, through the norm."""
     gradient = bound.weight.grad
     assert gradient is not None
-    kept = bound.of(slot, gradient).clone()
-    bound.of(slot, gradient.zero_()).copy_(kept)
+    own_gradient = bound.of(slot, gradient).clone()
+    bound.of(slot, gradient.zero_()).copy_(own_gradient)
 
 
 def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
@@ -189,24 +189,24 @@ def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
 
 @contextmanager
 def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
-    """The outputs of D's convolutions, in the order of their calls; cleared by whoever reads them."""
-    found: list[Tensor] = []
+    """Yield the list that D's convolutions append their outputs to, in the order of their calls; the reader clears it."""
+    outputs: list[Tensor] = []
     convolutions = [synapse.module for synapse in find_synapses(discriminator, frozenset({"conv"})).values()]
 
     def record(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        found.append(output)
+        outputs.append(output)
         return output.clone()  # an activation that follows in place must not change what was recorded
 
     handles = [module.register_forward_hook(record) for module in convolutions]
     try:
-        yield found
+        yield outputs
     finally:
         for handle in handles:
             handle.remove()
 
 
 def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """D's features of the images, (n, channels, …) of each layer, however many passes they take."""
+    """D's features of the images, (n, channels, …) for each layer, from one pass or several."""
     passes = []
     sizes = part_sizes(gan.discriminator, len(images))
     for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
@@ -219,7 +219,7 @@ def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> l
 
 
 def _summary(features: Sequence[Tensor]) -> list[Tensor]:
-    """Of each layer: the mean over images of the map, and the standard deviation over images of its spatial mean."""
+    """For each layer the mean over images of the map, and the standard deviation over images of its spatial mean."""
     summary = []
     for layer in features:
         values = layer.float()
@@ -237,14 +237,14 @@ def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_
         totals = [values.sum(0) for values in maps]
         sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
         spatial.append([values.flatten(2).mean(2) for values in maps])
-    wanted = []
+    summary = []
     for total, *means in zip(sums, *spatial, strict=True):
         of_all = torch.cat(means)
         spread = of_all.std(0) if len(of_all) > 1 else torch.full_like(of_all[0], torch.nan)  # one image has none
-        wanted += [total / len(images), spread]
-    return wanted
+        summary += [total / len(images), spread]
+    return summary
 
 
-def _distance(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
-    pairs = [(a, b) for a, b in zip(found, wanted, strict=True) if not b.isnan().any()]
+def _distance(summary: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
+    pairs = [(a, b) for a, b in zip(summary, target, strict=True) if not b.isnan().any()]
     return torch.stack([(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in pairs]).sum()

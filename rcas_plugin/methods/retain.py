@@ -1,4 +1,4 @@
-"""The `class_swap` loss: keep the remaining labels' images where the pre-trained generator has them (`RCAS.retain`)."""
+"""The `class_swap` loss: the distance of remaining labels' images from the pre-trained generator's (`RCAS.retain`)."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ class RetainLoss:
             return None
         labels = labels[remaining]
         if latents is not None and fakes is not None and not is_stylegan(self.before):
-            images, wanted = fakes[remaining], self._wanted(latents[remaining], labels)
+            images, targets = fakes[remaining], self._wanted(latents[remaining], labels)
         else:
-            images, wanted = self._pass_of_its_own(gan.generator, labels)
-        return self.weight * (images - wanted).abs().mean()
+            images, targets = self._pass_of_its_own(gan.generator, labels)
+        return self.weight * (images - targets).abs().mean()
 
     def _wanted(self, z: Tensor, labels: Tensor) -> Tensor:
         with torch.no_grad(), autocast(labels.device, self.accelerated):
@@ -80,9 +80,9 @@ class RetainLoss:
         z = self.latents(len(labels), self.source).to(device)
         noise = int(torch.randint(2**62, (), generator=self.noise))
         with seeded(noise, device):
-            wanted = self._wanted(z, labels)
+            targets = self._wanted(z, labels)
         with seeded(noise, device):
-            return generate(generator, z, labels), wanted
+            return generate(generator, z, labels), targets
 
     @property
     def random_sources(self) -> dict[str, torch.Generator]:

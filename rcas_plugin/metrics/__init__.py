@@ -1,1 +1,1 @@
-"""What a swap is judged by."""
+"""The metrics of a swap, and the classifier that judges it."""

@@ -89,5 +89,5 @@ def predict(model: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
 @torch.no_grad()
 def recognised(model: Classifier, images: Tensor, labels: Tensor, classes: Sequence[int]) -> dict[int, float]:
     """For each label, the part of its images that the classifier calls `classes[label]`."""
-    found = predict(model, images)
-    return {int(label): float((found[labels == label] == classes[int(label)]).float().mean()) for label in labels.unique()}
+    predicted = predict(model, images)
+    return {int(label): float((predicted[labels == label] == classes[int(label)]).float().mean()) for label in labels.unique()}

@@ -1,4 +1,4 @@
-"""What a curve of a quantity over steps says: steps to a level, area, and intervals over several runs."""
+"""Figures of a curve over steps: the steps to a level, the area, and intervals over several runs."""
 
 from __future__ import annotations
 

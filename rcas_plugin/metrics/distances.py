@@ -11,7 +11,7 @@ from torchmetrics.image.fid import FrechetInceptionDistance
 
 
 class _Features(nn.Module):
-    """Hands features through: they are computed already."""
+    """The identity, as torchmetrics' feature network: the features are computed already."""
 
     def __init__(self, num_features: int) -> None:
         super().__init__()

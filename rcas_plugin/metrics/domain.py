@@ -37,7 +37,7 @@ HELD_OUT = 5
 
 @dataclass(frozen=True)
 class Domain:
-    """A trained classifier and what it is worth.
+    """A trained classifier, its accuracy on held-out images, and the features of its real images.
 
     Attributes:
         classifier: in evaluation mode.
@@ -69,15 +69,15 @@ def domain(
         log: says a line to the user.
     """
     if path.is_file():
-        found = _read(path)
+        backbone = _read(path)
     else:
-        found = _train(data, targets, classes)
-        _write(path, found)
+        backbone = _train(data, targets, classes)
+        _write(path, backbone)
     log(
-        f"domain backbone: a classifier of {len(found.classes)} classes of these data, right on {found.accuracy:.1%} of "
-        f"{found.held_out} held-out images; its distances compare runs on these data alone"
+        f"domain backbone: a classifier of {len(backbone.classes)} classes of these data, right on {backbone.accuracy:.1%} of "
+        f"{backbone.held_out} held-out images; its distances compare runs on these data alone"
     )
-    return found
+    return backbone
 
 
 def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str]) -> Domain:
@@ -101,8 +101,8 @@ def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str]) -
     }
     features = {}
     for index, name in enumerate(classes):
-        own = images[labels == index]
-        features[name] = features_of(classifier, own[:: max(1, math.ceil(len(own) / KEPT))])
+        class_images = images[labels == index]
+        features[name] = features_of(classifier, class_images[:: max(1, math.ceil(len(class_images) / KEPT))])
     return Domain(classifier, tuple(classes), float(right.mean()), int(held_out.sum()), by_class, features)
 
 
@@ -111,7 +111,7 @@ def _images_alone(items: Sequence[Any]) -> Tensor:
 
 
 def _balanced(labels: Tensor, positions: Tensor) -> Tensor:
-    """Positions, those of rare classes several times: else a class of ten images is hardly ever named."""
+    """The positions, those of rare classes repeated: else a class of ten images is hardly ever named."""
     counts = torch.bincount(labels[positions]).clamp(min=1)
     usual = counts.double().median()
     times = (usual / counts).round().clamp(1, MOST_OFTEN).long()
@@ -130,11 +130,16 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.float() / 127.5 - 1 if images.dtype == torch.uint8 else images
 
 
-def _write(path: Path, found: Domain) -> None:
-    about = {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out, "by_class": found.by_class}
+def _write(path: Path, backbone: Domain) -> None:
+    about = {
+        "classes": list(backbone.classes),
+        "accuracy": backbone.accuracy,
+        "held_out": backbone.held_out,
+        "by_class": backbone.by_class,
+    }
     with atomic_path(path) as temporary:
-        tensors = {f"{NETWORK}{name}": value for name, value in found.classifier.state_dict().items()}
-        tensors.update({f"{FEATURES}{index}": found.features[name] for index, name in enumerate(found.classes)})
+        tensors = {f"{NETWORK}{name}": value for name, value in backbone.classifier.state_dict().items()}
+        tensors.update({f"{FEATURES}{index}": backbone.features[name] for index, name in enumerate(backbone.classes)})
         save_file(tensors, temporary, metadata={"about": json.dumps(about)})
 
 

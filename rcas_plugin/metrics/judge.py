@@ -1,4 +1,4 @@
-"""The judge of one swap: a classifier of the real data of old, new and remaining classes, and what it says of a generator."""
+"""The judge of one swap: a classifier of the real data of old, new and remaining classes, which measures a generator's images."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class RealData:
     added: str = ""
 
     def key(self, fingerprint: str) -> str:
-        """A name for what is learned from these; `fingerprint` is that of the data set that they came from."""
+        """The name of the classifier that is trained on these; `fingerprint` is that of the data set that they came from."""
         return hashlib.sha256(f"{fingerprint} {self.added}".encode()).hexdigest()[:16] if self.added else fingerprint
 
 
@@ -74,20 +74,20 @@ def real_data(
         pretrained: the pre-trained GAN; None where it is not at hand.
         origin: where that came from.
     """
-    parts, found, names = [base], list(targets), list(classes)
+    parts, indices, names = [base], list(targets), list(classes)
     added: list[Any] = []
 
     def add(data: Dataset[Any], count: int, name: str) -> None:
         if name not in names:
             names.append(name)
         parts.append(data)
-        found.extend([names.index(name)] * count)
+        indices.extend([names.index(name)] * count)
 
     for label, files in plan.new_files.items():
         positions = [position for position in range(swapped.own) if swapped.labels[position] == label]
         add(Subset(swapped, positions), len(files), plan.names[label])
         added.append([plan.names[label], [[path, Path(path).stat().st_mtime_ns] for path in files]])
-    present = {names[target] for target in set(found)}
+    present = {names[target] for target in set(indices)}
     gone = [name for _, name in sorted(plan.replaced.items()) if name not in present]
     if gone:
         added.append([gone, origin])  # the same with no GAN at hand: a run that goes on finds its judge
@@ -96,7 +96,7 @@ def real_data(
         for label, name in enumerate(plan.names_before):
             add(_Images(pretrained(label, count)), count, name)
     data = ConcatDataset(parts) if len(parts) > 1 else base
-    return RealData(data, tuple(found), tuple(names), tuple(gone), json.dumps(added) if added else "")
+    return RealData(data, tuple(indices), tuple(names), tuple(gone), json.dumps(added) if added else "")
 
 
 class _Images(Dataset[Any]):
@@ -113,7 +113,7 @@ class _Images(Dataset[Any]):
 
 
 class Judge:
-    """What a swap is judged by, at any moment of it.
+    """The judge of a swap at any moment of it: measures the generator by a classifier of the real data.
 
     Args:
         found: the classifier, and the real images' features.
@@ -140,7 +140,7 @@ class Judge:
         real_images: Callable[[int, int], Tensor],
         log: Callable[[str], None] = print,
     ) -> Judge:
-        """Trained now, or read from `folder`, where `--eval_backbone domain` keeps its own as well."""
+        """The judge with the classifier in `folder`, which `--eval_backbone domain` shares; trained now where none is there."""
         with torch.random.fork_rng(devices=[]):  # the training's own draws are the same with a judge and without
             path = folder / f"{data.key(fingerprint)}.safetensors"
             return cls(domain(path, data.data, data.targets, data.classes, log), plan, images, real_images)
@@ -149,23 +149,23 @@ class Judge:
         """`swap_metrics` of the generator whose images a user sees; the same latents each time."""
         classifier, features, labels = self.domain.classifier, [], []
         for label in self.plan.live:
-            wanted = torch.full((self.images,), label)
-            features.append(features_of(classifier, self._sample(gan, wanted)))
-            labels.append(wanted)
+            label_batch = torch.full((self.images,), label)
+            features.append(features_of(classifier, self._sample(gan, label_batch)))
+            labels.append(label_batch)
         with torch.no_grad():
             shown = torch.cat([classifier.head(part).argmax(1) for part in features])
         return swap_metrics(self.plan, self.domain.classes, self.domain.features, torch.cat(features), shown, torch.cat(labels))
 
     def neighbours(self, gan: Gan, label: int, shown: int) -> tuple[Tensor, Tensor, Neighbours]:
-        """Of a new class: `shown` generated images, the real image nearest to each, and what the distances say of all of them."""
+        """`shown` generated images of a new class, the real image nearest to each, and `Neighbours` of all generated images."""
         if label not in self._neighbours:
             with torch.random.fork_rng(devices=[]):
                 real = to_unit_range(self._real_images(label, KEPT))
             self._neighbours[label] = real, features_of(self.domain.classifier, real)
         real, real_features = self._neighbours[label]
         fakes = self._sample(gan, torch.full((self.images,), label))
-        found = nearest_real(real_features, features_of(self.domain.classifier, fakes))
-        return fakes[:shown], real[found.nearest[:shown]], found
+        neighbours = nearest_real(real_features, features_of(self.domain.classifier, fakes))
+        return fakes[:shown], real[neighbours.nearest[:shown]], neighbours
 
     def _sample(self, gan: Gan, labels: Tensor) -> Tensor:
         with torch.random.fork_rng(devices=[]):

@@ -1,4 +1,4 @@
-"""Are the new class's images copies of its training images? The nearest real image of each, and how near that is."""
+"""The nearest real image of each generated one, and how near it is, to tell copies of training images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Of each generated image, the nearest real one.
+    """The nearest real image of each generated one.
 
     Attributes:
         nearest: its index (m,).
@@ -26,7 +26,7 @@ class Neighbours:
 
 
 def nearest_real(real: Tensor, fake: Tensor) -> Neighbours:
-    """Compare generated features (m, d) with real ones (n, d); in float64.
+    """The nearest of real features (n, d) for each of the generated ones (m, d); in float64.
 
     A real image that is there twice is no nearest neighbour of itself: its twin is one, at distance 0.
     """

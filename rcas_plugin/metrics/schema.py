@@ -1,4 +1,4 @@
-"""What `swap_metrics.json` and `edits.json` hold, checked: a run's folder may come from somebody else."""
+"""The checked content of `swap_metrics.json` and `edits.json`: a run's folder may come from somebody else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rcas_plugin.record import FromFile
 
 
 def _known(value: Any) -> Any:
-    """A GAN that has diverged has no figures; Python writes them as NaN."""
+    """None for a figure that is not finite: a GAN that has diverged has none, and Python writes NaN."""
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
@@ -26,7 +26,7 @@ Figures = dict[str, FigureOrNone]
 
 
 class LabelFigures(FromFile):
-    """One label at one moment."""
+    """The figures of one label at one moment."""
 
     label: Count
     name: str = Field(alias="class")
@@ -94,7 +94,7 @@ class Metrics(FromFile):
 
 
 class Edit(FromFile):
-    """What was changed in one weight."""
+    """The change of one weight."""
 
     changed: Count
     of: Annotated[int, Field(ge=1, le=10**15)]
@@ -102,9 +102,9 @@ class Edit(FromFile):
 
 
 class Edits(RootModel[dict[str, dict[str, Edit]]]):
-    """The whole `edits.json`: role -> weight -> what was changed."""
+    """The whole `edits.json`: role -> weight -> its change."""
 
 
 def as_json(content: Any) -> dict[str, Any]:
-    """A checked file's content as JSON has it, with what it says and nothing else."""
+    """A checked file's content as JSON, with the keys that are in the file and no defaults."""
     return dict(content.model_dump(mode="json", by_alias=True, exclude_unset=True))

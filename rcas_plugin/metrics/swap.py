@@ -1,4 +1,4 @@
-"""What a swap is judged by: is the new class there and good, is the old one gone, are the others intact.
+"""The metrics of a swap: for the presence and quality of the new class, the absence of the old one, the others' intactness.
 
 Each label's generated images are held against the real images of its class, in the features of a classifier of the real data:
 Fréchet distance (StudioGAN's intra-class FID, in these features), kernel distance, precision, recall, density and coverage
@@ -39,11 +39,11 @@ def set_metrics(real: Tensor, fake: Tensor) -> Values:
     nearest = min(NEAREST, len(real) - 2, len(fake) - 2)
     # prdc prints the sizes, and asks for eight threads, among which scikit-learn's warning filters get lost
     with contextlib.redirect_stdout(io.StringIO()), parallel_config(backend="sequential"):
-        found = compute_prdc(real.double().cpu().numpy(), fake.double().cpu().numpy(), nearest)
+        figures = compute_prdc(real.double().cpu().numpy(), fake.double().cpu().numpy(), nearest)
     return {
         "frechet_distance": frechet_distance(real, fake),
         "kernel_distance": kernel_distance(real, fake),
-        **{name: float(found[name]) for name in SET_METRICS[2:]},
+        **{name: float(figures[name]) for name in SET_METRICS[2:]},
     }
 
 
@@ -71,14 +71,14 @@ def swap_metrics(
     of_label: dict[int, dict[str, Any]] = {}
     of_old: list[Values] = []
     for label in plan.live:
-        own, name = labels == label, plan.names[label]
+        mask, name = labels == label, plan.names[label]
         of_label[label] = {
-            "label": label, "class": name, "part": "new" if label in plan.slots else "remaining", "images": int(own.sum()),
-            "recognised": _share(shown[own], classes, name), **set_metrics(real.get(name, features[:0]), features[own]),
+            "label": label, "class": name, "part": "new" if label in plan.slots else "remaining", "images": int(mask.sum()),
+            "recognised": _share(shown[mask], classes, name), **set_metrics(real.get(name, features[:0]), features[mask]),
         }  # fmt: skip
         old = plan.replaced.get(label)
         if old is not None and old in real:
-            left = {"left": _share(shown[own], classes, old), **set_metrics(real[old], features[own])}
+            left = {"left": _share(shown[mask], classes, old), **set_metrics(real[old], features[mask])}
             of_label[label]["old"] = {"class": old, **left}
             of_old.append(left)
     figures = ("recognised", *SET_METRICS)
@@ -98,18 +98,18 @@ def _share(shown: Tensor, classes: Sequence[str], name: str) -> float | None:
 
 
 def _means(rows: Iterable[Mapping[str, Any]], figures: Sequence[str]) -> Values:
-    """Of each figure, over the rows that have it."""
-    found: Values = {}
+    """The mean of each figure over the rows that have it."""
+    means: Values = {}
     several = list(rows)
     for figure in figures:
         values = [row[figure] for row in several if row[figure] is not None]
         if several:
-            found[figure] = float(np.mean(values)) if values else None
-    return found
+            means[figure] = float(np.mean(values)) if values else None
+    return means
 
 
 def in_words(found: Mapping[str, Any]) -> str:
-    """One line of the metrics of one moment, for the log."""
+    """The metrics of one moment in one line, for the log."""
     new, old, rest = found["new"], found["old"], found["remaining"]
     parts = [f"new class {_percent(new['recognised'])} recognised, distance {_number(new['frechet_distance'])}"]
     if old:

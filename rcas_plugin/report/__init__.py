@@ -1,1 +1,1 @@
-"""What a user looks at."""
+"""Reports for a user: the HTML page of a swap, its pictures, and pictures of importance."""

@@ -1,4 +1,4 @@
-"""A report's figures in the form in which it shows them."""
+"""A report's figures as text."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIGURES = ("recognised", *SET_METRICS)
 
 
 def numbers(one: Group) -> list[dict[str, Any]]:
-    """The four numbers; `value` is the one of swap_metrics.json (of the first run)."""
+    """The four numbers at the head of a report; `value` is the one of swap_metrics.json (of the first run)."""
     last = one.runs[0].last
     elapsed = last["elapsed_s"]
     steps = list(one.runs[0].steps)[-1]
@@ -34,18 +34,18 @@ def numbers(one: Group) -> list[dict[str, Any]]:
 
 def distances(one: Group) -> list[tuple[str, str]]:
     """The Fréchet distances at the end, each with its name."""
-    found = {"distance to the new class": "new", "distance of the remaining": "remaining"}
-    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in found.items()]
+    parts = {"distance to the new class": "new", "distance of the remaining": "remaining"}
+    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()]
 
 
 def rows_of_parts(run: Run) -> list[list[str]]:
-    """Part, moment, then `FIGURES`."""
-    found = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
-    chosen = ["before", "step 0", list(found)[-1]]
+    """Rows of part, moment, then `FIGURES`."""
+    moments = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
+    chosen = ["before", "step 0", list(moments)[-1]]
     rows = []
     for part, name in (("new", "new class"), ("old", "old class"), ("remaining", "remaining labels")):
         for moment in dict.fromkeys(chosen):
-            values = (found.get(moment) or {}).get(part)
+            values = (moments.get(moment) or {}).get(part)
             if values:
                 shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
                 rows.append([name, moment, *cells(shown)])
@@ -53,20 +53,20 @@ def rows_of_parts(run: Run) -> list[list[str]]:
 
 
 def rows_of_labels(run: Run) -> list[list[str]]:
-    """Label, class, part, then `FIGURES`, at the last moment."""
+    """Rows of label, class, part, then `FIGURES`, at the last moment."""
     return [
         [str(row["label"]), row["class"], row["part"], *cells([row[figure] for figure in FIGURES])] for row in run.last["labels"]
     ]
 
 
 def cells(values: Sequence[float | None]) -> list[str]:
-    """A share in percent, then plain numbers; empty where one is not known."""
+    """Cells of text: a share in percent, then plain numbers; empty where one is not known."""
     percent = "" if values[0] is None else f"{values[0]:.1%}"
     return [percent, *("" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in values[1:])]
 
 
 def reached(one: Group, level: float) -> list[str]:
-    """Name of the group, and the steps and the time after which its distance was at a level."""
+    """The name of the group, and the steps and the time after which its distance was at a level."""
     reached = one.steps_to(level)
     seconds = [_time_at(run, step) for run, step in zip(one.runs, reached, strict=True)]
     if any(math.isinf(step) for step in reached):
@@ -77,17 +77,17 @@ def reached(one: Group, level: float) -> list[str]:
 
 
 def first_to_reach(groups: Sequence[Group], level: float) -> str:
-    """Which of several was at the common level first, in a sentence."""
-    ranked = sorted(groups, key=lambda one: sum(one.steps_to(level)))
+    """A sentence that ranks several groups by the steps to a common level; empty for one group, or where none reached it."""
+    ranked = sorted(groups, key=lambda group: sum(group.steps_to(level)))
     if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
         return ""
-    said = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
-            (reached(one, level) for one in ranked)]  # fmt: skip
-    return f"At a distance of {level:.3g} to the new class: {', '.join(said)}."
+    clauses = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in
+               (reached(group, level) for group in ranked)]  # fmt: skip
+    return f"At a distance of {level:.3g} to the new class: {', '.join(clauses)}."
 
 
 def _time_at(run: Run, step: float) -> float:
-    """Seconds that a run had taken at a step, by linear interpolation."""
+    """The seconds that a run had taken at a step, by linear interpolation."""
     if math.isinf(step):
         return math.inf
     known = list(run.steps.items())
@@ -112,7 +112,7 @@ def _plain(interval: Interval | None) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds in words."""
+    """Seconds as text, in s, min or h."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -1,4 +1,4 @@
-"""A look inside: what a label's importance looks like, layer by layer and against the other labels."""
+"""Pictures and JSON of a label's importance, layer by layer and against the other labels."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ROLES = (GENERATOR, DISCRIMINATOR)
 
 @dataclass(frozen=True)
 class Look:
-    """Importance of every label on its own, and what was asked about.
+    """The importance of every label by itself, and the labels that are asked about.
 
     Attributes:
         by_label: label -> its importance.
@@ -46,7 +46,7 @@ class Look:
 
     @property
     def remaining(self) -> Importance:
-        return _mean([found for label, found in self.by_label.items() if label not in self.targets])
+        return _mean([importance for label, importance in self.by_label.items() if label not in self.targets])
 
 
 def inspect_importance(
@@ -91,19 +91,19 @@ def write_look(look: Look, folder: Path) -> dict[str, Any]:
 
 
 def overlaps(look: Look) -> dict[str, list[list[float]]]:
-    """By role, the part that the top sets of each two labels share (|A and B| / |A or B|)."""
-    chosen = [select_synapses(found, ratio=look.top) for found in look.by_label.values()]
-    found: dict[str, list[list[float]]] = {}
+    """Role -> the part that the top sets of each two labels share (|A and B| / |A or B|)."""
+    chosen = [select_synapses(importance, ratio=look.top) for importance in look.by_label.values()]
+    matrices: dict[str, list[list[float]]] = {}
     for role in ROLES:
-        of_role = [type(one)({role: one.masks[role]}) for one in chosen]
-        found[role] = [[overlap(first, second) for second in of_role] for first in of_role]
-    return found
+        of_role = [type(selection)({role: selection.masks[role]}) for selection in chosen]
+        matrices[role] = [[overlap(first, second) for second in of_role] for first in of_role]
+    return matrices
 
 
 def _mean(several: Sequence[Importance]) -> Importance:
     first = several[0]
     weights = {
-        role: {name: torch.stack([one.weights[role][name] for one in several]).mean(0) for name in first.weights[role]}
+        role: {name: torch.stack([each.weights[role][name] for each in several]).mean(0) for name in first.weights[role]}
         for role in first.weights
     }
     return Importance(weights, first.kinds, first.settings)
@@ -112,15 +112,15 @@ def _mean(several: Sequence[Importance]) -> Importance:
 def _layers(target: Importance, remaining: Importance, role: str) -> dict[str, Any]:
     rows = {}
     for name, weight in target.weights[role].items():
-        other = remaining.weights[role][name]
+        rest = remaining.weights[role][name]
         correlation = (
-            stats.spearmanr(weight.flatten().cpu().numpy(), other.flatten().cpu().numpy()).statistic if weight.any() else math.nan
+            stats.spearmanr(weight.flatten().cpu().numpy(), rest.flatten().cpu().numpy()).statistic if weight.any() else math.nan
         )
         rows[name] = {
             "kind": target.kinds[role][name],
             "shape": list(weight.shape),
             "mean": float(weight.mean()),
-            "mean_remaining": float(other.mean()),
+            "mean_remaining": float(rest.mean()),
             "rank_correlation": None if math.isnan(correlation) else float(correlation),
         }
     return rows
@@ -130,7 +130,7 @@ def _layers(target: Importance, remaining: Importance, role: str) -> dict[str, A
 
 
 def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int = 5) -> None:
-    """One panel a weight: outputs down, inputs across, the mean over the kernel, on a logarithmic scale of its own."""
+    """Draw one panel a weight: outputs down, inputs across, the mean over the kernel, on a logarithmic scale of its own."""
     weights = importance.weights[role]
     rows = math.ceil(len(weights) / columns)
     figure = new_figure(2.5 * columns, 2.3 * rows)
@@ -149,7 +149,7 @@ def draw_heat_maps(path: Path, importance: Importance, role: str, columns: int =
 
 
 def draw_histograms(path: Path, target: Importance, remaining: Importance) -> None:
-    """How importance is distributed, for the target and for the remaining labels, in G and in D."""
+    """Draw the distribution of importance, for the target and for the remaining labels, in G and in D."""
     figure = new_figure(9, 3.2)
     for axis, role in zip(figure.subplots(1, 2), ROLES, strict=True):
         for importance, name, colour in ((target, "target", "#d55e00"), (remaining, "remaining labels", "#0072b2")):
@@ -163,7 +163,7 @@ def draw_histograms(path: Path, target: Importance, remaining: Importance) -> No
 
 
 def draw_overlaps(path: Path, shared: Mapping[str, list[list[float]]], names: Sequence[str]) -> None:
-    """The overlap of the labels' top sets, a matrix for G and one for D."""
+    """Draw the overlap of the labels' top sets, a matrix for G and one for D."""
     size = max(3.2, 0.42 * len(names) + 1.2)
     figure = new_figure(2 * size + 0.6, size)
     shown = [legible(name) for name in names]
@@ -186,5 +186,5 @@ def _as_matrix(weight: Tensor) -> Tensor:
 
 
 def _logarithm(values: Tensor) -> np.ndarray:
-    """log10; not a number where there is no importance, which is drawn as an empty place."""
+    """log10 of the values; not a number where there is no importance, which is drawn as an empty place."""
     return torch.where(values > 0, values, torch.nan).log10().cpu().numpy()

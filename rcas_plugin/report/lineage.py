@@ -1,4 +1,4 @@
-"""The swaps that a run stands at the end of, and what has become of the classes that they made."""
+"""The table of a run's lineage: each swap up to the run's own, and the figures of its new classes then and now."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def lineage_rows(run: Run) -> list[list[str]]:
 
 
 def _then(swap: LineageSwap, label: int) -> list[str]:
-    found = swap.figures.get(label)
-    return ["not judged", ""] if found is None else cells([getattr(found, name) for name in SHOWN])
+    figures = swap.figures.get(label)
+    return ["not judged", ""] if figures is None else cells([getattr(figures, name) for name in SHOWN])
 
 
 def _now(name: str, later: Sequence[LineageSwap], labels: Sequence[Mapping[str, Any]]) -> list[str]:

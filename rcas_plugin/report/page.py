@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass
 class Section:
-    """What the page says of one group of runs."""
+    """The part of the page on one group of runs."""
 
     name: str
     verdict: str
@@ -93,17 +93,19 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         distance = file == "curve_distance"
         draw_curves(out / f"{file}.png", panel, logarithmic=[quantity] if distance else [],
                     levels={quantity: level} if distance and level is not None else None)  # fmt: skip
-        curves.append(Picture(out / f"{file}.png", "", f"{quantity} over the steps of {', '.join(one.name for one in groups)}"))
-    sections = [_section(one, out / _file_name(index, one, groups)) for index, one in enumerate(groups)]
+        curves.append(
+            Picture(out / f"{file}.png", "", f"{quantity} over the steps of {', '.join(group.name for group in groups)}")
+        )
+    sections = [_section(group, out / _file_name(index, group, groups)) for index, group in enumerate(groups)]
     content = {
         "title": _title(groups),
         "sections": sections,
         "curves": curves,
         "level": level,
-        "reached": [reached(one, level) for one in groups] if level is not None else [],
+        "reached": [reached(group, level) for group in groups] if level is not None else [],
         "several": len(groups) > 1,
         "first": first_to_reach(groups, level) if level is not None else "",
-        "seeds": max(len(one.runs) for one in groups),
+        "seeds": max(len(group.runs) for group in groups),
     }
     environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
                               trim_blocks=True, lstrip_blocks=True)  # fmt: skip
@@ -114,10 +116,10 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
     return path
 
 
-def _section(one: Group, stem: Path) -> Section:
-    run = one.runs[0]
+def _section(group: Group, stem: Path) -> Section:
+    run = group.runs[0]
     section = Section(
-        one.name, verdict(run), numbers(one), distances(one), rows_of_parts(run), rows_of_labels(run), lineage_rows(run)
+        group.name, verdict(run), numbers(group), distances(group), rows_of_parts(run), rows_of_labels(run), lineage_rows(run)
     )
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
@@ -140,7 +142,7 @@ def _section(one: Group, stem: Path) -> Section:
         + (f" {judge['about'][0].upper()}{judge['about'][1:]}." if judge["about"] else "")
     )
     section.settings = yaml.safe_dump(dict(run.settings), sort_keys=False, allow_unicode=True)
-    section.facts = _facts(one)
+    section.facts = _facts(group)
     return section
 
 
@@ -157,7 +159,7 @@ def _images(run: Run, stem: Path) -> list[Picture]:
         "reinit": ("reinit", "after preparation, before any training step"),
         last: ("after", f"after {last.removeprefix('step=')} steps"),
     }
-    found = []
+    pictures = []
     for moment, (file, caption) in captions.items():
         if not (run.folder / FOLDER / f"{moment}.npz").is_file():
             continue
@@ -166,8 +168,8 @@ def _images(run: Run, stem: Path) -> list[Picture]:
         rows = {label: _row_name(label, names, slots) for label in live}
         path = stem.with_name(f"{stem.name}_{file}.png")
         draw_before_after(path, {caption: (images, labels)}, rows, per_cell=min(8, int((labels == live[0]).sum())))
-        found.append(Picture(path, "", f"Generated images, a row a label, {caption}: {', '.join(rows.values())}"))
-    return found
+        pictures.append(Picture(path, "", f"Generated images, a row a label, {caption}: {', '.join(rows.values())}"))
+    return pictures
 
 
 def _row_name(label: int, names: Sequence[str], slots: Mapping[str, Any]) -> str:
@@ -183,8 +185,8 @@ def _add_edits(section: Section, run: Run, stem: Path) -> None:
     sentences, parts = [], {}
     for role, letter in (("generator", "G"), ("discriminator", "D")):
         weights = run.edits.get(role, {})
-        changed, total = (sum(one[key] for one in weights.values()) for key in ("changed", "of"))
-        parts[letter] = {name: one["changed"] / one["of"] for name, one in weights.items() if one["changed"]}
+        changed, total = (sum(edit[key] for edit in weights.values()) for key in ("changed", "of"))
+        parts[letter] = {name: edit["changed"] / edit["of"] for name, edit in weights.items() if edit["changed"]}
         sentences.append(f"{changed:,} of {total:,} numbers of {letter} ({changed / max(1, total):.2%}), in {len(parts[letter])} "
                          f"of {len(weights)} weights")  # fmt: skip
     section.edited = f"Before the first step the method changed {' and '.join(sentences)}."
@@ -196,7 +198,7 @@ def _add_edits(section: Section, run: Run, stem: Path) -> None:
 
 def _add_neighbours(section: Section, run: Run, stem: Path) -> None:
     pairs: dict[str, tuple[Tensor, Tensor, list[float]]] = {
-        run.metrics["labels"][label]: found for label, found in load_neighbours(run.folder).items()
+        run.metrics["labels"][label]: neighbours for label, neighbours in load_neighbours(run.folder).items()
     }
     if not pairs:
         return
@@ -213,14 +215,14 @@ def _add_neighbours(section: Section, run: Run, stem: Path) -> None:
         )
 
 
-def _facts(one: Group) -> list[tuple[str, str]]:
-    metrics, record = one.runs[0].metrics, one.runs[0].record
+def _facts(group: Group) -> list[tuple[str, str]]:
+    metrics, record = group.runs[0].metrics, group.runs[0].record
     return [
-        ("runs", ", ".join(run.folder.name for run in one.runs)),
+        ("runs", ", ".join(run.folder.name for run in group.runs)),
         ("pre-trained checkpoint", record.source or "not recorded"),
         ("generated images a label", str(metrics["images_a_label"])),
         ("neighbours of precision to coverage", f"{NEAREST}, fewer where there are fewer images"),
-        ("time of the evaluations", duration(sum(found["evaluation_s"] for run in one.runs for found in run.steps.values()))),
+        ("time of the evaluations", duration(sum(moment["evaluation_s"] for run in group.runs for moment in run.steps.values()))),
         *((key, str(metrics.get(key) or "not known")) for key in ("machine", "python", "torch", "commit", "date", "command")),
     ]
 
@@ -229,17 +231,17 @@ def _title(groups: Sequence[Group]) -> str:
     swaps = {
         ", ".join(f"{slot['old']} → {slot['new']}" if slot["old"] is not None else f"new class {slot['new']}"
                   for slot in run.metrics["slots"].values()): None
-        for one in groups for run in one.runs
+        for group in groups for run in group.runs
     }  # fmt: skip
     return "Class swap: " + "; ".join(swaps)
 
 
-def _file_name(index: int, one: Group, groups: Sequence[Group]) -> str:
-    """How the group's pictures are named: by its method, which a stranger's record may have anything as."""
-    method = _method_stem(one)
+def _file_name(index: int, group: Group, groups: Sequence[Group]) -> str:
+    """The stem of the group's picture files: its method, made safe, as a stranger's record may hold any text there."""
+    method = _method_stem(group)
     alike = [other for other in groups if _method_stem(other).lower() == method.lower()]
     return method if len(alike) == 1 else f"{method}_{index + 1}"
 
 
-def _method_stem(one: Group) -> str:
-    return safe_stem(one.runs[0].settings.get("method", "run"))
+def _method_stem(group: Group) -> str:
+    return safe_stem(group.runs[0].settings.get("method", "run"))

@@ -120,7 +120,7 @@ def draw_neighbours(path: Path, pairs: Mapping[str, tuple[Tensor, Tensor, Sequen
 
 
 def draw_edits(path: Path, changed: Mapping[str, Mapping[str, float]], *, most: int = 30) -> None:
-    """Draw what part of each weight was edited, a panel a network; of more than `most` those of the largest parts.
+    """Draw the edited part of each weight, a panel a network; of more than `most` weights those of the largest parts.
 
     Args:
         path: of the PNG.
@@ -143,7 +143,7 @@ def draw_edits(path: Path, changed: Mapping[str, Mapping[str, float]], *, most: 
 
 
 def draw_confusion(path: Path, rows: Mapping[str, Sequence[int]], classes: Sequence[str]) -> None:
-    """Draw which class (across) the judge sees in the images of each label (down), in percent.
+    """Draw the classes (across) that the judge sees in the images of each label (down), in percent.
 
     Args:
         path: of the PNG.
@@ -167,7 +167,7 @@ def draw_confusion(path: Path, rows: Mapping[str, Sequence[int]], classes: Seque
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """A figure of so many inches that needs no display."""
+    """A new figure of the given inches that needs no display."""
     figure = Figure(figsize=(width, height), dpi=130)
     FigureCanvasAgg(figure)
     return figure

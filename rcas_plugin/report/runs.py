@@ -1,4 +1,4 @@
-"""The runs that a report is about: read from their folders, put together where only the seed differs, compared."""
+"""The runs of a report: read from their folders, grouped where only the seed differs, compared."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Interval = tuple[float, float, float]
 
 @dataclass(frozen=True)
 class Run:
-    """One swap, as its folder tells it.
+    """One swap, read from its folder.
 
     Attributes:
         folder: of the run.
@@ -38,7 +38,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path) -> Run:
-        """Raises `RcasError` where the folder holds no metrics of a swap, or files that are none of the plugin's."""
+        """The run in a folder; raises `RcasError` where it holds no metrics of a swap, or files that are none of the plugin's."""
         metrics = read_metrics(folder)
         if not metrics.get("steps"):
             raise RcasError(
@@ -56,7 +56,7 @@ class Run:
     @property
     def steps(self) -> dict[int, dict[str, Any]]:
         """The moments by step, ascending."""
-        return {int(step): found for step, found in sorted(self.metrics["steps"].items(), key=lambda item: int(item[0]))}
+        return {int(step): moment for step, moment in sorted(self.metrics["steps"].items(), key=lambda item: int(item[0]))}
 
     @property
     def last(self) -> dict[str, Any]:
@@ -64,7 +64,7 @@ class Run:
 
     def curve(self, part: str, figure: str) -> dict[int, float]:
         """Step -> the figure, at the moments that have it."""
-        values = {step: found[part].get(figure) for step, found in self.steps.items()}
+        values = {step: moment[part].get(figure) for step, moment in self.steps.items()}
         return {step: value for step, value in values.items() if value is not None}
 
 
@@ -81,37 +81,37 @@ class Group:
     runs: tuple[Run, ...]
 
     def at_end(self, part: str, figure: str) -> Interval | None:
-        """Of the last moment of each run that has the figure."""
+        """The mean and interval of a figure at the last moment of each run; None where no run has it."""
         values = [run.last[part].get(figure) for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
 
     def curve(self, part: str, figure: str) -> dict[int, Interval]:
-        """Over the steps that every run has."""
+        """Step -> the mean and interval of a figure, at the steps that every run has."""
         curves = [run.curve(part, figure) for run in self.runs]
         shared = [step for step in curves[0] if all(step in curve for curve in curves)]
         return {step: mean_interval([curve[step] for curve in curves]) for step in shared}
 
     def steps_to(self, level: float) -> list[float]:
-        """Of each run, the step at which the new class's distance was at the level; infinite where it never was."""
+        """For each run the step at which the new class's distance was at the level; infinite where it never was."""
         return [steps_to_level(run.curve("new", "frechet_distance"), level) for run in self.runs]
 
 
 def find_runs(paths: Sequence[Path]) -> list[Run]:
-    """The runs in the folders that were given: a run's own, or one that holds `checkpoints/` of several.
+    """The runs in some folders, each a run's own or one that holds `checkpoints/` of several.
 
     Raises:
         RcasError: one of them is or holds no run with metrics.
     """
-    found = []
+    runs = []
     for path in paths:
         inside = sorted(file.parent for file in (path / "checkpoints").glob(f"*/{METRICS}"))
-        found += [Run.read(folder) for folder in inside or [path]]
-    return found
+        runs += [Run.read(folder) for folder in inside or [path]]
+    return runs
 
 
 def group(runs: Sequence[Run]) -> list[Group]:
-    """Runs of the same settings and the same pre-trained GAN together, in the order given."""
+    """Groups of runs with the same settings and the same pre-trained GAN, in the order of the runs."""
     together: dict[str, list[Run]] = {}
     for run in runs:
         key = json.dumps([run.settings, run.record.source, run.metrics["slots"]], sort_keys=True)
@@ -135,13 +135,13 @@ def _differing(run: Run, others: Sequence[Run]) -> list[str]:
 
 def common_level(groups: Sequence[Group]) -> float | None:
     """A distance to the new class that every run reached: the highest of the levels that they ended at."""
-    curves = [run.curve("new", "frechet_distance") for one in groups for run in one.runs]
+    curves = [run.curve("new", "frechet_distance") for group in groups for run in group.runs]
     ends = [end_level(curve) for curve in curves if curve]
     return max(ends) if ends else None
 
 
 def panels(groups: Sequence[Group]) -> dict[str, dict[str, Curves]]:
-    """File name -> quantity -> curves, of what there are values for."""
+    """File name -> quantity -> curves, for the quantities that have values."""
     wanted = {
         "curve_distance": ("Fréchet distance to the new class", "new", "frechet_distance"),
         "curve_new": ("new class recognised in the slot, %", "new", "recognised"),
@@ -149,14 +149,14 @@ def panels(groups: Sequence[Group]) -> dict[str, dict[str, Curves]]:
         "curve_remaining": ("remaining labels recognised, %", "remaining", "recognised"),
         "curve_remaining_distance": ("Fréchet distance of the remaining labels", "remaining", "frechet_distance"),
     }
-    found: dict[str, dict[str, Curves]] = {}
+    by_file: dict[str, dict[str, Curves]] = {}
     for file, (quantity, part, figure) in wanted.items():
         scale = 100 if "%" in quantity else 1
         curves: dict[str, Mapping[int, Interval]] = {}
-        for one in groups:
-            values = one.curve(part, figure)
+        for group in groups:
+            values = group.curve(part, figure)
             if values:
-                curves[one.name] = {step: tuple(scale * v for v in value) for step, value in values.items()}  # type: ignore[misc]
+                curves[group.name] = {step: tuple(scale * v for v in value) for step, value in values.items()}  # type: ignore[misc]
         if curves:
-            found[file] = {quantity: curves}
-    return found
+            by_file[file] = {quantity: curves}
+    return by_file

@@ -10,19 +10,19 @@ THERE, GONE, LOST = 0.8, 0.05, 0.02
 
 
 def verdict(run: Run) -> str:
-    """In a sentence: is the new class there, is the old one gone, are the others intact."""
-    found, before = run.last, run.metrics.get("before", {})
+    """A sentence that says whether the new class is there, the old one gone, and the others intact."""
+    last, before = run.last, run.metrics.get("before", {})
     slots = run.metrics["slots"].values()
     news, olds = (" and ".join(str(slot[which]) for slot in slots if slot[which] is not None) for which in ("new", "old"))
-    seen = found["new"].get("recognised")
-    there = "cannot be judged" if seen is None else "is there" if seen >= THERE else "is only partly there"
-    if seen is not None and seen < 0.2:
+    recognised = last["new"].get("recognised")
+    there = "cannot be judged" if recognised is None else "is there" if recognised >= THERE else "is only partly there"
+    if recognised is not None and recognised < 0.2:
         there = "is not there"
     parts = [f"the new class {news} {there}"]
-    if found["old"]:
-        left = found["old"].get("left")
+    if last["old"]:
+        left = last["old"].get("left")
         parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
-    rest = found["remaining"].get("recognised")
+    rest = last["remaining"].get("recognised")
     if rest is not None:
         was = before.get("remaining", {}).get("recognised")
         parts.append(

@@ -137,7 +137,7 @@ class Lifecycle:
 
     @property
     def freezes(self) -> bool:
-        """Whether the method may leave parameters untrained at some step."""
+        """True where the method may leave parameters untrained at some step."""
         return type(self.method).trained is not Method.trained
 
     def term(self, role: str, batch: Batch) -> Tensor | None:
@@ -146,13 +146,13 @@ class Lifecycle:
 
     @contextmanager
     def averaging(self) -> Iterator[None]:
-        """Around an update of G's moving average: what the method does not let it take in is afterwards what it was."""
+        """Wrap an update of G's moving average; tensors that the method keeps out of it (`averaged`) are restored after it."""
         average, averaged = self.gan.ema, set(self.method.averaged(self.gan))
         held: list[tuple[Tensor, Tensor]] = []
         if average is not None:
-            there = _tensors(average)
+            tensors = _tensors(average)
             held = [
-                (there[n].detach(), there[n].detach().clone())
+                (tensors[n].detach(), tensors[n].detach().clone())
                 for n, t in _tensors(self.gan.generator).items()
                 if t not in averaged
             ]
@@ -162,22 +162,22 @@ class Lifecycle:
                 tensor.copy_(value)
 
     def step_done(self, step: int) -> None:
-        """After step `step` of training, from 0: the method is told, and asked what is trained in the next."""
+        """Tell the method that step `step` of training, from 0, is done, and ask it what is trained in the next."""
         self.method.after_step(step)
         self.step = step + 1
         if set(self.method.trained(self.gan)) != self._trained:
             self.choose_trained()
 
     def saved(self, step: int, *, judged: bool = True) -> dict[str, Any] | None:
-        """After a checkpoint of `step` steps is written: the swap metrics of this moment, where there are any."""
+        """Tell the observer that a checkpoint of `step` steps is written; returns its swap metrics, where there are any."""
         return None if self.observer is None else self.observer.saved(step, self.gan, judged=judged)
 
     def finish(self) -> None:
-        """After the last step, its checkpoint written."""
+        """Tell the method that the last step is done and its checkpoint written."""
         self.method.finish(self.gan)
 
     def record(self) -> dict[str, Any]:
-        """What is recorded under `method`: the method's own, and what folding its checkpoints needs."""
+        """The part of the record under `method`: the method's own, and the numbers of parameters that folding needs."""
         counts = plain_parameters(self.gan, self._optimizers)
         return {**({"plain_parameters": counts} if counts else {}), **self.method.record()}
 
@@ -191,7 +191,7 @@ def _retain(method: Method, gan: Gan) -> RetainLoss | None:
     settings, plan = method.context.settings, method.context.plan
     if not settings.retain or not plan.remaining:
         return None
-    made: RetainLoss = losses["class_swap"](
+    retain_loss: RetainLoss = losses["class_swap"](
         gan, plan, weight=settings.retain, seed=method.context.seed, accelerated=settings.accelerate
     )
-    return made
+    return retain_loss

@@ -36,16 +36,16 @@ class Optimizers:
                 del optimizer.state[parameter]
 
     def scale(self, role: str, views: Sequence[Tensor], multiplier: float, steps: int, step: Callable[[], int]) -> None:
-        """Step what the views show `multiplier` times as far, warmed down to 1 over `steps` steps (`RCAS.label_lr`)."""
+        """Step the viewed entries `multiplier` times as far, warmed down to 1 over `steps` steps (`RCAS.label_lr`)."""
         if views:
             scale_updates(self.by_role[role], views, lambda: warm_down(multiplier, steps, step()))
 
     def count(self, role: str) -> int:
-        """How many parameters a role's optimiser was built with."""
+        """The number of parameters that a role's optimiser was built with."""
         return sum(map(len, self._all[role]))
 
     def _fresh_unless_it_fits(self, optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> dict[str, Any] | None:
-        """A state of other parameters, from before a longer run put this step into another stage, is not loaded."""
+        """Replace a state of other parameters (this step was in another stage of a shorter run) by the optimiser's own state."""
         if fits(optimizer, state):
             return None
         self._log("the checkpoint's optimiser trained other parameters than those of this step; it starts anew")
@@ -53,7 +53,7 @@ class Optimizers:
 
 
 def fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
-    """Whether an optimiser's state is one of parameters of the same numbers and shapes."""
+    """True where an optimiser's state is one of parameters of the same numbers and shapes."""
     groups = list(zip(state["param_groups"], optimizer.param_groups, strict=True))
     if any(len(old["params"]) != len(new["params"]) for old, new in groups):
         return False
@@ -69,7 +69,7 @@ def fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
 
 
 def plain_parameters(gan: Gan, optimizers: Optimizers | None) -> dict[str, int]:
-    """Role -> the parameters that the optimiser of a plain network would have; empty where no adapter is at work.
+    """Role -> the number of parameters in the optimiser of a plain network; empty where no adapter is at work.
 
     `rcas fold` writes optimisers of that size, as StudioGAN loads no others.
     """

@@ -1,4 +1,4 @@
-"""Where the random draws of a run were at a save: what a run that goes on needs to be the one that was not interrupted.
+"""The random state of a run at a save, with which a run that goes on draws like one that was not interrupted.
 
 Beside a checkpoint each process keeps `resume-rank=R.safetensors`: the states of torch's, numpy's and Python's sources, those of
 the method and the engine, and how much of the data's present epoch was drawn. No code is in it.
@@ -23,13 +23,13 @@ from rcas_plugin.files import atomic_path
 
 
 def random_state_file(folder: Path, rank: int) -> Path:
-    """The file of one process in a run's folder."""
+    """The path of one process's file in a run's folder."""
     return folder / f"resume-rank={rank}.safetensors"
 
 
 @dataclass(frozen=True)
 class DataPosition:
-    """How far a run is in its data.
+    """The position of a run in its data.
 
     Attributes:
         epoch: the present epoch, from 0.
@@ -105,7 +105,7 @@ def load_random_state(
 
 
 def draw_on(tensors: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set torch's, numpy's and Python's sources to where `load_random_state` found them."""
+    """Set torch's, numpy's and Python's sources to the states that `load_random_state` read."""
     torch.set_rng_state(tensors["torch"])
     if "cuda" in tensors and device.type == "cuda":
         torch.cuda.set_rng_state(tensors["cuda"], device)

@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class _Watches:
-    """Marks a key that changes how a swap is watched or computed, and not what it does."""
+    """The mark of a key that changes how a swap is watched or computed, and not its result."""
 
 
 #: `key: Watching[int] = Field(…)`: a run goes on although the key has another value than it was started with.
@@ -88,16 +88,16 @@ DEFAULT_METHOD: str = CommonSettings.model_fields["method"].default
 
 
 def is_section(annotation: Any) -> TypeGuard[type[BaseModel]]:
-    """Whether a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
+    """True where a field holds a section of keys; on Python 3.10 `dict[str, int]` is a `type` as well, and no class."""
     return isinstance(annotation, type) and get_origin(annotation) is None and issubclass(annotation, BaseModel)
 
 
 def watching_keys(model: type[BaseModel]) -> dict[str, Any]:
     """The keys marked `Watching`, as pydantic's `exclude` takes them: key -> True, or a section's keys likewise."""
-    found: dict[str, Any] = {}
+    keys: dict[str, Any] = {}
     for name, field in model.model_fields.items():
         if any(isinstance(mark, _Watches) for mark in field.metadata):
-            found[name] = True
+            keys[name] = True
         elif is_section(field.annotation) and (inside := watching_keys(field.annotation)):
-            found[name] = inside
-    return found
+            keys[name] = inside
+    return keys

@@ -35,7 +35,7 @@ def parse_settings(section: Mapping[str, Any]) -> CommonSettings:
     settings.check()
     if not method.changes_labels and (settings.add or settings.classes is not None):
         key = "add" if settings.add else "classes"
-        able = ", ".join(sorted(other for other in methods if methods[other].changes_labels))
+        able = ", ".join(sorted(method_name for method_name in methods if methods[method_name].changes_labels))
         raise RcasError(f"RCAS.{key}: not with method {name}, which re-uses label slots; allowed with: {able}")
     return settings
 

@@ -12,7 +12,7 @@ from rcas_plugin.settings.common import DEFAULT_METHOD, CommonSettings, is_secti
 
 
 class Row(NamedTuple):
-    """A key of the section, with its default and what it is, as text."""
+    """A key of the section, with its default and its description, as text."""
 
     key: str
     default: str
@@ -59,7 +59,7 @@ def presets_of(method: str) -> dict[str, list[tuple[str, str]]]:
 
 
 def default_values(method: str) -> dict[str, Any]:
-    """What the preset of the method's own name sets, and the name."""
+    """The values of the preset of the method's own name, with `method` itself."""
     return {**methods[method].presets.get(method, {}), "method": method}
 
 

@@ -26,7 +26,7 @@ NEW_CLASSES: list[Schema] = [
 
 
 def file_schema(method: str | None = None) -> Schema:
-    """The schema of a StudioGAN config file: `RCAS` as `section_schema` has it, and whatever StudioGAN has beside it.
+    """The schema of a StudioGAN config file: `RCAS` by `section_schema`, and any sections of StudioGAN's.
 
     Raises:
         RcasError: there is no such method.
@@ -60,7 +60,7 @@ def section_schema(method: str | None = None) -> Schema:
 
 
 def _names(method: str) -> Schema:
-    """Sections of a method; one that names no method is the default's."""
+    """The schema that sections of a method fulfil; one that names no method is the default's."""
     required: Schema = {} if method == DEFAULT_METHOD else {"required": ["method"]}
     return {"properties": {"method": {"const": method}}, **required}
 
@@ -86,7 +86,7 @@ def _of_method(name: str) -> Schema:
         schema["required"] = [*schema.get("required", ()), "swap"]
         properties["swap"]["minProperties"] = 1
     properties["remaining"]["anyOf"] = [
-        {**one, "minItems": 1} if one.get("type") == "array" else one for one in properties["remaining"]["anyOf"]
+        {**choice, "minItems": 1} if choice.get("type") == "array" else choice for choice in properties["remaining"]["anyOf"]
     ]
     return schema
 
@@ -101,7 +101,7 @@ def _without_references(node: Any, definitions: Mapping[str, Any]) -> Any:
     reference = node.get("$ref") or (inner[0].get("$ref") if len(inner) == 1 else None)
     if reference is None:
         return {
-            key: {name: _without_references(one, definitions) for name, one in value.items()}
+            key: {name: _without_references(child, definitions) for name, child in value.items()}
             if key == "properties" else _without_references(value, definitions)
             for key, value in node.items() if key not in ("$defs", "title")
         }  # fmt: skip

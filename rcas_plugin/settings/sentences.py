@@ -1,4 +1,4 @@
-"""One sentence of a section's first mistake: the key, what it held, and what is allowed."""
+"""One sentence of a section's first mistake: the key, its value, and the allowed ones."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rcas_plugin.settings.common import is_section
 
 
 def sentence(error: ValidationError, method: str) -> str:
-    """The first mistake in a section of a method.
+    """The sentence of the first mistake in a section of a method.
 
     A key that other methods have is refused with their names; one that no method has, with the keys that there are.
     """
@@ -35,7 +35,7 @@ def sentence(error: ValidationError, method: str) -> str:
 
 
 def _field_at(model: type[BaseModel], path: Sequence[str]) -> tuple[type[BaseModel], FieldInfo | None, int]:
-    """The section that a location lies in, its field (None where there is none), and how many keys lead there.
+    """The section that a location lies in, its field (None where there is none), and the number of keys that lead there.
 
     The location may go on behind the key: pydantic appends the type that it tried.
     """

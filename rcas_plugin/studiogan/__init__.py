@@ -1,4 +1,4 @@
-"""The only room that knows upstream: activation, cures, devices, seams, data and checkpoints.
+"""The only package that imports upstream: activation, cures, devices, seams, data and checkpoints.
 
 Read `activation` first: it is what `main.py --plugin rcas` calls. Nothing here imports upstream at import time.
 """

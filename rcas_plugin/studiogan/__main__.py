@@ -10,7 +10,7 @@ _USAGE = "usage: python -m rcas_plugin.studiogan PATH/src/main.py [--plugin NAME
 
 
 def _split(arguments: list[str]) -> tuple[Path, list[str], str]:
-    """(main.py, its own options, the plugin's name) of a command line."""
+    """The path of main.py, its own options and the plugin's name in a command line."""
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE)
         raise SystemExit(0 if arguments else 2)

@@ -1,4 +1,4 @@
-"""The run of this process: what the wrappers of the seams read and fill."""
+"""The state of this process's run, which the wrappers of the seams read and fill."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ActiveRun:
         return checkpoint or Checkpoint.read(self.swap.source, best=self.cfgs.RUN.load_best)
 
     def record(self) -> dict[str, Any]:
-        """What is written beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
+        """The record beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
         known, the config and the time of a step."""
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
         if self.swap is not None:

@@ -35,7 +35,7 @@ def wire_backbones(run: ActiveRun) -> None:
 
 
 def is_own(name: str) -> bool:
-    """Whether `--eval_backbone` names one of the plugin's."""
+    """True where `--eval_backbone` names one of the plugin's."""
     return name == DOMAIN or is_file_backbone(name)
 
 
@@ -46,7 +46,7 @@ def check_backbone(name: str, img_size: int) -> None:
 
 
 def cache_name(run: ActiveRun, name: str) -> str:
-    """The backbone in upstream's cache file names: no slashes, and another for other content."""
+    """The name of a backbone for upstream's cache files: no slashes, and another for other content."""
     if name == DOMAIN:
         return f"domain-{fingerprint(run)}"
     path = path_of(name)
@@ -55,7 +55,7 @@ def cache_name(run: ActiveRun, name: str) -> str:
 
 
 class EvalModel:
-    """What upstream asks an evaluation backbone for: `eval()` and `get_outputs`.
+    """An evaluation backbone with the methods that upstream calls: `eval()` and `get_outputs`.
 
     Args:
         outputs: images (n, 3, height, width) in [-1, 1] -> features (n, d) and logits (n, classes).
@@ -66,7 +66,7 @@ class EvalModel:
         self.outputs, self.device = outputs, device
 
     def eval(self) -> None:
-        """Nothing to do: it is never trained."""
+        """Do nothing: the backbone is never in training mode."""
 
     @torch.no_grad()
     def get_outputs(self, x: Tensor, quantize: bool = False) -> tuple[Tensor, Tensor]:
@@ -113,10 +113,10 @@ def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
     first = not distributed or torch.distributed.get_rank() == 0
     if distributed and not first:
         torch.distributed.barrier()  # the first process trains it, the others read the file
-    found = domain(path, run.base, targets, names, log=print if first else lambda line: None)
+    backbone = domain(path, run.base, targets, names, log=print if first else lambda line: None)
     if distributed and first:
         torch.distributed.barrier()
-    classifier = found.classifier.to(device)
+    classifier = backbone.classifier.to(device)
 
     def outputs(images: Tensor) -> tuple[Tensor, Tensor]:
         features = classifier.features(images)
@@ -126,12 +126,12 @@ def _domain_model(run: ActiveRun, device: Any) -> EvalModel:
 
 
 def domain_folder(run: ActiveRun) -> Path:
-    """Where classifiers of the real data are kept, for every run of one -save."""
+    """The folder of the classifiers of the real data, for every run of one -save."""
     return Path(run.cfgs.RUN.save_dir) / "domain"
 
 
 def fingerprint(run: ActiveRun) -> str:
-    """Of the real data's content without opening an image: the image files, in HDF5 or not, and what is done to them."""
+    """The fingerprint of the real data without opening an image: of the image files, in HDF5 or not, and their preparation."""
     base = run.base
     about: Any = files_fingerprint(base.data_dir, base.data_name, train=base.train)
     if not about:
@@ -144,7 +144,7 @@ def fingerprint(run: ActiveRun) -> str:
 
 
 def files_fingerprint(data_dir: str | Path, name: str, *, train: bool) -> str:
-    """Of the image files of `data_dir`'s train/ or valid/ folder; "" where the images come from torchvision or HDF5 alone."""
+    """The fingerprint of the image files in train/ or valid/ of `data_dir`; "" where images are torchvision's or HDF5 alone."""
     if name in TORCHVISION:
         return ""
     root = Path(data_dir) / ("train" if train else "valid")
@@ -173,7 +173,7 @@ def _inception(path: Path, original: Any, *args: Any) -> Any:
 
 @contextmanager
 def _named_downloads(backbone: str) -> Iterator[None]:
-    """A download that fails says which file is missing, and where it goes."""
+    """Turn a failed download inside the block into an `RcasError` that names the missing file and its place."""
     hub: Any = torch.hub
     fetch = hub.download_url_to_file
 

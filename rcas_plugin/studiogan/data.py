@@ -1,4 +1,4 @@
-"""Data of a StudioGAN run: which classes there are, and the data set as the swap sees it. No image is opened for a label."""
+"""Data of a StudioGAN run: its classes, and the data set of a swap. No image is opened for a label."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AS_THEY_ARE = (*TORCHVISION, "Tiny_ImageNet")
 
 
 def hdf5_path(data_dir: str | Path, name: str, img_size: int, resizer: str | None) -> Path:
-    """Where upstream's `make_hdf5` puts the training data; `resizer` is None where images are not resized."""
+    """The path that upstream's `make_hdf5` writes the training data to; `resizer` is None where images are not resized."""
     suffix = f"_{resizer}" if resizer is not None else ""
     return Path(data_dir) / f"{name}_{img_size}{suffix}_train.hdf5"
 
@@ -105,7 +105,7 @@ def _targets(base: Any) -> tuple[list[int], tuple[str, ...] | None]:
 
 
 def _image_transform(base: Any, img_size: int, pre_resizer: str) -> Callable[[Any], torch.Tensor]:
-    """What upstream does to an image of a folder: crop the long edge, resize, maybe flip, to a tensor in [-1, 1]."""
+    """Upstream's transform of an image of a folder: crop the long edge, resize, maybe flip, to a tensor in [-1, 1]."""
     data_util = importlib.import_module("data_util")
     resizers = data_util.resizer_collection
     steps = [

@@ -39,7 +39,7 @@ _OVERRIDES = ("num_classes", "input_size", "mean", "std")
 
 
 def is_file_backbone(name: str) -> bool:
-    """Whether `--eval_backbone` names a file."""
+    """True where `--eval_backbone` names a file."""
     return name.startswith((FILE, CODE))
 
 
@@ -49,7 +49,7 @@ def path_of(name: str) -> Path:
 
 
 def kind_of(path: Path) -> Kind:
-    """What a file is, told by its content; nothing of it is run."""
+    """The kind of a file, by its content; nothing of it is run."""
     with path.open("rb") as file:
         head = file.read(9)
     if head.startswith(b"PK"):
@@ -60,7 +60,7 @@ def kind_of(path: Path) -> Kind:
 
 
 def _archive_kind(path: Path) -> Kind:
-    """Weights are the one archive of `data.pkl` and tensors alone; whatever holds more is not taken for them."""
+    """The kind of a zip archive: weights hold `data.pkl` and tensors alone; an archive that holds more is not taken for them."""
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name.partition("/")[2] or name for name in archive.namelist()]
@@ -89,7 +89,7 @@ def check_file(name: str, img_size: int) -> None:
 
 
 def load_outputs(name: str, device: Any) -> Outputs | None:
-    """What the file that `--eval_backbone` names computes, or None where it holds weights of Inception.
+    """The function that the file of `--eval_backbone` computes, or None where it holds weights of Inception.
 
     Args:
         name: the option's value, `file:PATH` or `code:PATH`.
@@ -133,7 +133,7 @@ def read_weights(path: Path) -> Mapping[str, Tensor]:
 
 
 def _checked(module: Callable[[Tensor], Any], path: Path) -> Outputs:
-    """Features and logits of a module; one that returns one tensor gives it as both."""
+    """The features and logits of a module, checked; a module that returns one tensor gives it as both."""
 
     def outputs(images: Tensor) -> tuple[Tensor, Tensor]:
         try:
@@ -158,7 +158,7 @@ def _fit(images: Tensor, channels: int, size: tuple[int | None, int | None]) -> 
     """Images with so many channels (1: their mean), resized (bilinear, antialiased) where a height or width is asked for."""
     if channels == 1:
         images = images.mean(1, keepdim=True)
-    height, width = (wanted or given for wanted, given in zip(size, images.shape[2:], strict=True))
+    height, width = (target or source for target, source in zip(size, images.shape[2:], strict=True))
     if (height, width) == tuple(images.shape[2:]):
         return images
     return F.interpolate(images, (height, width), mode="bilinear", align_corners=False, antialias=True)
@@ -273,8 +273,8 @@ def _parts(pixels: np.ndarray, batch: int | None) -> Iterator[np.ndarray]:
 
 def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     """The module of an archive that the user trusts; what it holds as pickle is read without code all the same."""
-    whole: Any = torch.load
-    torch.load = lambda *args, **kwargs: whole(*args, **{**kwargs, "weights_only": True})
+    original: Any = torch.load
+    torch.load = lambda *args, **kwargs: original(*args, **{**kwargs, "weights_only": True})
     try:
         if kind == "torchscript":
             with warnings.catch_warnings():
@@ -285,4 +285,4 @@ def _run_archive(path: Path, kind: Kind, device: Any) -> Any:
     except Exception as error:  # torch raises many types here
         raise RcasError(f"--eval_backbone: {path} cannot be read ({_reason(error)}); put a whole archive in its place") from None
     finally:
-        torch.load = whole
+        torch.load = original

@@ -1,4 +1,4 @@
-"""`rcas fold`: one plain StudioGAN checkpoint from a run whose method has put something around the weights."""
+"""`rcas fold`: one plain StudioGAN checkpoint from a run whose method has put adapters around the weights."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _plain(content: dict[str, Any], record: Record, network: str, out: Path) -> 
 
 
 def _plain_parameters(record: Record) -> dict[str, int]:
-    """Role -> the parameters of the plain network; runs of version 0.1.0 recorded them at the top level."""
+    """Role -> the number of parameters of the plain network; runs of version 0.1.0 recorded it at the top level."""
     for place in (record.method, record.model_extra or {}):
         counts = place.get("plain_parameters")
         if isinstance(counts, dict):

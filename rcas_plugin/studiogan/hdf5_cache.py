@@ -65,7 +65,7 @@ def hdf5_of(
 
 
 def _write(target: Path, write: Callable[[str], str]) -> None:
-    """Write it to a folder beside and move it into place, so that it is whole or not there."""
+    """Write the HDF5 file to a folder beside and move it into place, so that it is whole or not there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with temporary_folder(target.parent) as beside:
         Path(write(str(beside))).replace(target)
@@ -82,7 +82,7 @@ def _labels(path: Path, img_size: int) -> np.ndarray | None:
 
 
 def _is_of(path: Path, listing: Listing, img_size: int) -> bool:
-    """Whether a file certainly is of these folders: their classes in order, and newer than whatever changed in them."""
+    """True where a file certainly is of these folders: it has their classes in order, and is newer than their last change."""
     labels = _labels(path, img_size)
     if labels is None:
         return False

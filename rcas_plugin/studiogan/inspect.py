@@ -12,7 +12,7 @@ from rcas_plugin.studiogan.seams import SEAMS, check
 
 
 def main(source: str) -> int:
-    """Returns 0 where every seam is there."""
+    """Print the cures and the seams; returns 0 where every seam is there."""
     sys.path.insert(0, source)
     names = apply_cures("early", cpu=not torch.cuda.is_available())
     late = [cure.name for cure in CURES.values() if cure.when == "late"]

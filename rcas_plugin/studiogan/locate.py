@@ -1,4 +1,4 @@
-"""Where StudioGAN is, and which one it is."""
+"""The location of StudioGAN and its commit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SUBMODULE = REPOSITORY / "third_party" / "PyTorch-StudioGAN"
 
 
 def candidates(given: str | Path | None = None) -> list[Path]:
-    """Where StudioGAN is looked for: `given` alone; else STUDIOGAN_ROOT alone; else the clone's submodule, the working folder."""
+    """The folders to look for StudioGAN in: `given`; else STUDIOGAN_ROOT; else the clone's submodule and the working folder."""
     if given is not None:
         return [Path(given)]
     if os.environ.get("STUDIOGAN_ROOT"):

@@ -1,4 +1,4 @@
-"""The look at a run's data, before anything is written: what upstream will read, whether it fits, and what is done to it."""
+"""The check of a run's images before anything is written: the ones that upstream will read, their fit, their preparation."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def check_img_size(cfgs: Any) -> None:
     """Raise `RcasError` where the config's backbone has no layers for `DATA.img_size`; upstream looks them up by the size."""
     if _is_known(cfgs, cfgs.DATA.img_size):
         return
-    other = copy.copy(cfgs)
-    allowed = [size for size in _SIZES if _is_known(other, size)]
+    config = copy.copy(cfgs)
+    allowed = [size for size in _SIZES if _is_known(config, size)]
     raise RcasError(
         f"DATA.img_size: {cfgs.MODEL.backbone} makes no images of {cfgs.DATA.img_size}x{cfgs.DATA.img_size}; "
         f"allowed: {', '.join(map(str, allowed))}"
@@ -96,7 +96,7 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
 
 
 def check_swap_images(data: Path, DATA: Mapping[str, Any], old: str, new: str, new_data: Path | None) -> None:
-    """For `rcas swap`, before it writes its config: raise `RcasError` for what main.py would refuse the images for.
+    """Raise `RcasError` where main.py would refuse the images; for `rcas swap`, before it writes its config.
 
     Args:
         data: the data set's folder.
@@ -115,7 +115,7 @@ def check_swap_images(data: Path, DATA: Mapping[str, Any], old: str, new: str, n
 
 
 def preparation_of(cfgs: Any) -> Preparation:
-    """What upstream does to each image under a config and its options."""
+    """Upstream's preparation of each image under a config and its options."""
     crops = cfgs.DATA.name not in cfgs.MISC.no_proc_data
     return Preparation(cfgs.DATA.img_size, cfgs.RUN.pre_resizer if crops else WITHOUT, crops, cfgs.DATA.name)
 
@@ -136,10 +136,10 @@ def _evaluations(RUN: Any) -> str:
 
 
 def _refuse(look: DatasetLook, preparation: Preparation, used: Collection[str] | None) -> None:
-    found = problems(look, preparation, used)
-    if found:
-        more = f"; and {len(found) - 1} more: rcas doctor --data names them" if len(found) > 1 else ""
-        raise RcasError(found[0] + more)
+    sentences = problems(look, preparation, used)
+    if sentences:
+        more = f"; and {len(sentences) - 1} more: rcas doctor --data names them" if len(sentences) > 1 else ""
+        raise RcasError(sentences[0] + more)
 
 
 def _say(what: str, look: DatasetLook, preparation: Preparation) -> None:
@@ -147,7 +147,7 @@ def _say(what: str, look: DatasetLook, preparation: Preparation) -> None:
 
 
 def _check_ifid(RUN: Any, classes: DataClasses) -> None:
-    """Upstream computes -ifid for every class of the data set, and fails at one without images."""
+    """Raise `RcasError` where -ifid meets a class without images: upstream computes it for every class, and fails there."""
     empty = [name for name, number in zip(classes.names, classes.counts, strict=True) if not number]
     if RUN.intra_class_fid and empty:
         raise RcasError(f"-ifid: the class {empty[0]!r} has no images in {RUN.data_dir}; leave out the option or the folder")
@@ -162,14 +162,14 @@ def _check_valid(root: Path, option: str, preparation: Preparation, used: Collec
 
 
 def _check_new(swap: SwapRun, preparation: Preparation) -> None:
-    """Images of `RCAS.new_data` are always cropped and resized: they come from elsewhere."""
+    """Check the images of `RCAS.new_data`, which are always cropped and resized: they come from elsewhere."""
     files = {swap.plan.names[label]: paths for label, paths in swap.plan.new_files.items()}
     look = look_at_files(str(swap.settings.new_data), files)
     resizer = "lanczos" if preparation.resizer == WITHOUT else preparation.resizer
     resized = Preparation(preparation.img_size, resizer)
-    found = [sentence.replace("-data:", "RCAS.new_data:", 1) for sentence in problems(look, resized)]
-    if found:
-        raise RcasError(found[0])
+    sentences = [sentence.replace("-data:", "RCAS.new_data:", 1) for sentence in problems(look, resized)]
+    if sentences:
+        raise RcasError(sentences[0])
     _say("images of RCAS.new_data", look, resized)
 
 

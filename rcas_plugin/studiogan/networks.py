@@ -1,4 +1,4 @@
-"""Upstream's networks of a config, outside of a run: to look at a checkpoint's images."""
+"""Upstream's networks of a config, built outside of a run to look at a checkpoint's images."""
 
 from __future__ import annotations
 

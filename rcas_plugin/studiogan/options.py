@@ -1,4 +1,4 @@
-"""Options and keys that upstream accepts and fails on later: a sentence before anything is written."""
+"""The refusal, before anything is written, of options and keys that upstream accepts and fails on later."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def check_options(cfgs: Any) -> None:
 
 
 def _batch(cfgs: Any) -> int:
-    """Images a process."""
+    """The number of images a process in one update."""
     return int(cfgs.OPTIMIZATION.batch_size // cfgs.OPTIMIZATION.world_size)
 
 
 def _check_canvas(cfgs: Any) -> None:
-    """Upstream draws a canvas in rows of 8 at each save step, and fails there where the batch does not divide into rows."""
+    """Raise `RcasError` where the batch does not divide into rows of 8 for the canvas that upstream draws at each save step."""
     sampler = importlib.import_module("utils.misc").define_sampler
     batch, classes = _batch(cfgs), cfgs.DATA.num_classes
     if sampler(cfgs.DATA.name, cfgs.MODEL.d_cond_mtd, batch, classes) == "acending_some" and batch % 8:

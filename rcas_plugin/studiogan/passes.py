@@ -1,4 +1,4 @@
-"""What goes through upstream's G and D in one update: gathered by hooks, handed to the method as a `Batch`."""
+"""The passes through upstream's G and D in one update, gathered by hooks and handed to the method as a `Batch`."""
 
 from __future__ import annotations
 
@@ -49,16 +49,16 @@ class Passes:
 
     @contextmanager
     def generating(self) -> Iterator[None]:
-        """Around upstream's making of an update's fakes: only then passes through G are looked at."""
+        """Note the passes through G inside the block, in which upstream makes an update's fakes."""
         self._generating = True
         try:
             yield
         finally:
             self._generating = False
 
-    def _note_generated(self, module: nn.Module, args: tuple[Any, ...], made: Any) -> None:
+    def _note_generated(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._generating:
-            self._generated.append((args[0], made))
+            self._generated.append((args[0], output))
 
     def _note_judged(self, module: nn.Module, args: tuple[Any, ...], outputs: Any) -> None:
         if len(args) < 2:
@@ -70,15 +70,15 @@ class Passes:
             self._real = self._real or judged
 
     def fakes_made(self, images: Tensor, labels: Tensor, styles: Tensor | None) -> None:
-        """Upstream has made the fakes of an update; what went before is none of it.
+        """Note the fakes that upstream has made for an update, and forget the passes before.
 
         Args:
             images: (n, channels, height, width), before any augmentation.
             labels: (n,), the very tensor that D will be shown.
             styles: of StyleGAN, what its synthesis made them from; it may be mixed from two latents.
         """
-        wanted = images if styles is None else styles
-        latents = next((latents for latents, made in self._generated if made is wanted), None)
+        taken = images if styles is None else styles
+        latents = next((latents for latents, output in self._generated if output is taken), None)
         self._forget()
         self._latents, self._raw_fakes, self._fake_labels = latents, images, labels
 

@@ -72,7 +72,7 @@ def is_pinned(content: bytes) -> bool:
 
 
 def is_installed(root: Path) -> bool:
-    """Whether a StudioGAN's main.py is the pinned one with the patch in it."""
+    """True where a StudioGAN's main.py is the pinned one with the patch in it."""
     if not PATCH.is_file():
         return False
     original = unpatched((root / "src" / "main.py").read_bytes(), PATCH.read_bytes())
@@ -80,7 +80,7 @@ def is_installed(root: Path) -> bool:
 
 
 def install(root: Path) -> bool:
-    """Put the patch in; False where it is in already.
+    """Put the patch in; returns False where it is in already.
 
     Raises:
         RcasError: main.py is not the pinned one.
@@ -99,7 +99,7 @@ def install(root: Path) -> bool:
 
 
 def uninstall(root: Path) -> bool:
-    """Take the patch out, byte for byte; False where it is not in.
+    """Take the patch out, byte for byte; returns False where it is not in.
 
     Raises:
         RcasError: main.py was changed since the patch was put in.

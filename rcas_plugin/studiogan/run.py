@@ -1,4 +1,4 @@
-"""One run under the plugin: what was asked for, checked before anything is written, and the state while it goes on."""
+"""The plan of one run under the plugin: config, data, labels and checkpoint, checked before anything is written."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ Mode = Literal["swap", "resume", "evaluate"]
 
 @dataclass(frozen=True)
 class SwapRun:
-    """What a config with an `RCAS` section asks for, checked. Travels to every process of a distributed run.
+    """The checked plan of a config with an `RCAS` section. It travels to every process of a distributed run.
 
     Attributes:
         settings: the `RCAS` section.
@@ -166,12 +166,12 @@ def check_checkpoint(cfgs: Any, checkpoint: Checkpoint) -> None:
 
 
 def labels_of_checkpoint(cfgs: Any, checkpoint: Checkpoint) -> int:
-    """How many labels the GAN of `-ckpt` has, which may be more or fewer than the config's; raises like `check_checkpoint`."""
+    """The number of labels of the GAN of `-ckpt`, which may differ from the config's; raises like `check_checkpoint`."""
     state = checkpoint.folded.states["generator"]
     labels = cfgs.DATA.num_classes
-    found = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
-    _check_contents(cfgs, checkpoint, found)
-    return found
+    count = labels_in(state, empty_networks(cfgs)["G"], empty_networks(cfgs, labels + 1)["G"], labels)
+    _check_contents(cfgs, checkpoint, count)
+    return count
 
 
 def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:

@@ -1,4 +1,4 @@
-"""Where the plugin takes hold in StudioGAN without changing a file of it.
+"""The table of upstream's attributes that the plugin replaces, without changing a file of StudioGAN's.
 
 Each seam names the upstream attribute that is wrapped and the parameters that the wrapper relies on. `check_seams` looks at
 all of them before anything runs: a fork that lacks one gets a sentence at start, and not a traceback at step 4,000.
@@ -90,9 +90,9 @@ def find(seam: Seam) -> Any:
 
 def check(seam: Seam) -> None:
     """Raise `RcasError` unless the seam is there and takes the parameters that the plugin relies on."""
-    found = find(seam)
+    attribute = find(seam)
     if seam.parameters:
-        target = getattr(found, "upstream", found)
+        target = getattr(attribute, "upstream", attribute)
         missing = set(seam.parameters) - set(inspect.signature(target).parameters)
         if missing:
             raise RcasError(

@@ -1,4 +1,4 @@
-"""How a user's mistake ends a run: one sentence, exit code 2, no traceback."""
+"""The end of a run by a user's mistake: one sentence, exit code 2, no traceback."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def stop_with_a_sentence(function: F) -> F:
 
 
 def _sentence(error: RcasError) -> str:
-    """What an error says, without the traceback that torch puts before it where a data loader's process raised it."""
+    """The text of an error, without the traceback that torch puts before it where a data loader's process raised it."""
     text = str(error)
     return text.rpartition("RcasError: ")[2].strip() if "Original Traceback" in text else text

@@ -36,7 +36,7 @@ LABELS = "--labels"
 
 @dataclass(frozen=True)
 class SwapPlan:
-    """What `rcas swap` is about to do.
+    """The config and the command of a swap that `rcas swap` is about to run.
 
     Attributes:
         config: the swap's StudioGAN config.
@@ -157,7 +157,7 @@ def plan_swap(
 
 
 def run_swap(plan: SwapPlan) -> int:
-    """Run main.py; its exit code. Ctrl-C reaches main.py, which saves a checkpoint.
+    """Run main.py; returns its exit code. Ctrl-C reaches main.py, which saves a checkpoint.
 
     The config is kept in the run's folder, once there is one: what main.py refuses leaves nothing behind.
     """
@@ -198,9 +198,9 @@ def _config(studiogan: Path, ckpt: Path, record: Record, run_name: str, cfg: Pat
     if cfg is None and record.config is not None:
         return dict(record.config)
     if cfg is None:  # upstream names a run after its data set and its config file
-        found = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
-                 if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
-        cfg = max(found, key=lambda path: len(path.stem), default=None)
+        configs = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
+                   if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
+        cfg = max(configs, key=lambda path: len(path.stem), default=None)
     if cfg is None:
         raise RcasError(f"--cfg is missing; {ckpt} does not record the config that trained it, give that file")
     try:

@@ -1,1 +1,1 @@
-"""What is written down while a swap goes on: pictures, metrics, edits, the machine."""
+"""The files that are written while a swap goes on: pictures, metrics, edits, facts of the machine."""

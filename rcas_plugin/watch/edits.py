@@ -1,4 +1,4 @@
-"""What a method's `prepare` changed: how many numbers of each layer, and how far."""
+"""The edits of a method's `prepare`: the number of changed entries of each weight, and the size of the change."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ def parameters_of(gan: Gan) -> Parameters:
 
 
 def edits(before: Parameters, gan: Gan) -> dict[str, dict[str, dict[str, Any]]]:
-    """By role and parameter: `changed` of `of` numbers, `relative` (norm of the change, of the norm before; None from zero).
+    """Role -> parameter -> `changed` of `of` numbers, `relative` (norm of the change, of the norm before; None from zero).
 
     Parameters that are new are left out: a method has put them there.
     """
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    changes: dict[str, dict[str, dict[str, Any]]] = {}
     for role, now in parameters_of(gan).items():
-        found[role] = {}
+        changes[role] = {}
         for name, value in now.items():
             old = before[role].get(name)
             if old is None or old.shape != value.shape:
                 continue
             norm = float(torch.linalg.vector_norm(old.double()))
             change = float(torch.linalg.vector_norm((value - old).double()))
-            found[role][name] = {
+            changes[role][name] = {
                 "changed": int((value != old).sum()), "of": value.numel(), "relative": change / norm if norm else None,
             }  # fmt: skip
-    return found
+    return changes

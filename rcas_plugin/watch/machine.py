@@ -1,4 +1,4 @@
-"""What a results file says about the run that made it."""
+"""The facts of a run for a results file: machine, versions, commit, command, date."""
 
 from __future__ import annotations
 

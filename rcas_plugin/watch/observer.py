@@ -1,4 +1,4 @@
-"""What is looked at while a swap goes on: pictures of the same latents, the judge's metrics, what was edited.
+"""The observer of a swap, which writes pictures of the same latents, the judge's metrics and the edits.
 
 Everything goes to the run's own folder, each file whole, at each save step; `rcas_plugin.report` makes a page of it.
 """
@@ -34,7 +34,7 @@ SHOWN = 8
 
 
 class Observer:
-    """Watches one run; made by the process that writes files, before the networks are edited or as a run goes on.
+    """The observer of one run, made by the process that writes files, before the networks are edited or as a run goes on.
 
     Args:
         folder: of the run.
@@ -65,7 +65,7 @@ class Observer:
         self._started = time.monotonic()
 
     def _earlier_metrics(self) -> dict[str, Any]:
-        """Of a run that goes on; a file that nobody can read keeps it from nothing."""
+        """The metrics of a run that goes on; empty where the file cannot be read."""
         try:
             return read_metrics(self.folder)
         except RcasError as error:
@@ -89,7 +89,7 @@ class Observer:
         origin: str = "",
         log: Callable[[str], None] = print,
     ) -> Observer:
-        """With its judge, where `RCAS.swap_metrics` wants one.
+        """An observer with its judge, or without one where `RCAS.swap_metrics` is 0.
 
         Args:
             folder: of the run.
@@ -124,19 +124,19 @@ class Observer:
         return cls(folder, plan, settings, judge, about=about, log=log)
 
     def before(self, gan: Gan) -> None:
-        """The pre-trained GAN, loaded and not yet edited."""
+        """Note the pre-trained GAN, loaded and not yet edited."""
         self._parameters = parameters_of(gan)
         self._look("before", gan)
 
     def prepared(self, gan: Gan) -> None:
-        """Right after the method's `prepare`."""
+        """Note the GAN right after the method's `prepare`, and write its edits."""
         if self._parameters is not None:
             write_json(self.folder / EDITS, edits(self._parameters, gan))
             self._parameters = None
         self._look(0, gan)
 
     def saved(self, step: int, gan: Gan, *, judged: bool = True) -> dict[str, Any] | None:
-        """A checkpoint was saved after `step` steps; the metrics of this moment, where there is a judge and one is wanted."""
+        """Note the GAN at a checkpoint after `step` steps; returns its metrics, where there is a judge and `judged` is true."""
         return self._look(step, gan, judged)
 
     def _look(self, moment: int | str, gan: Gan, judged: bool = True) -> dict[str, Any] | None:
@@ -144,39 +144,39 @@ class Observer:
         elapsed = self._earlier + started - self._started - self._looking
         name = moment if isinstance(moment, str) else f"step={moment}" if moment else "reinit"
         save_snapshot(self.folder, name, gan, self.plan.live, self.settings.snapshot_images)
-        found = None
+        metrics = None
         if self.judge is not None and judged:
-            found = self._measure(self.judge, moment, gan, elapsed, started)
+            metrics = self._measure(self.judge, moment, gan, elapsed, started)
         self._looking += time.monotonic() - started
-        return found
+        return metrics
 
     def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
-        found = judge.measure(gan)
+        metrics = judge.measure(gan)
         if moment != "before":
-            found["neighbours"] = self._keep_neighbours(judge, gan)
-        found = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **found}
+            metrics["neighbours"] = self._keep_neighbours(judge, gan)
+        metrics = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **metrics}
         if not self._content:
             self._content = {**self._about(judge), "steps": {}}
         if isinstance(moment, str):
-            self._content[moment] = found
+            self._content[moment] = metrics
         else:
             # what a run did after the checkpoint from which it goes on is not part of it
             kept = {key: value for key, value in self._content["steps"].items() if int(key) < moment}
-            self._content["steps"] = {**kept, str(moment): found}
+            self._content["steps"] = {**kept, str(moment): metrics}
         write_json(self.folder / METRICS, self._content)
         if self._board is not None and not isinstance(moment, str):
-            for figure, value in scalars(found).items():
+            for figure, value in scalars(metrics).items():
                 self._board.add_scalar(f"swap/{figure}", value, moment)
             self._board.flush()
-        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(found)}")
-        return found
+        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(metrics)}")
+        return metrics
 
     def _about(self, judge: Judge) -> dict[str, Any]:
-        found, plan = judge.domain, self.plan
+        domain, plan = judge.domain, self.plan
         return {
             **describe_run(),
-            "judge": {"classes": list(found.classes), "accuracy": found.accuracy, "held_out": found.held_out,
-                      "accuracy_by_class": dict(found.by_class), "about": self.about},
+            "judge": {"classes": list(domain.classes), "accuracy": domain.accuracy, "held_out": domain.held_out,
+                      "accuracy_by_class": dict(domain.by_class), "about": self.about},
             "images_a_label": judge.images,
             "labels": list(plan.names),
             "slots": {str(label): {"new": plan.names[label], "old": plan.replaced.get(label)} for label in sorted(plan.slots)},
@@ -186,10 +186,10 @@ class Observer:
         arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
-            fakes, reals, found = judge.neighbours(gan, label, SHOWN)
+            fakes, reals, neighbours = judge.neighbours(gan, label, SHOWN)
             arrays[f"{label}.generated"], arrays[f"{label}.real"] = pixels_of(fakes), pixels_of(reals)
-            arrays[f"{label}.distance"] = found.distances[:SHOWN].numpy()
-            authentic[str(label)] = found.authentic
+            arrays[f"{label}.distance"] = neighbours.distances[:SHOWN].numpy()
+            authentic[str(label)] = neighbours.authentic
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
         return {"authentic": authentic}
@@ -204,7 +204,7 @@ def _board(folder: Path) -> Any:
 
 
 def read_metrics(folder: Path) -> dict[str, Any]:
-    """What a run's `swap_metrics.json` says; empty where there is none.
+    """The content of a run's `swap_metrics.json`; empty where there is none.
 
     Raises:
         RcasError: the file is damaged, or none of the plugin's.
@@ -224,7 +224,7 @@ def scalars(found: dict[str, Any]) -> dict[str, float]:
 
 
 def newest(found: dict[str, Any]) -> dict[str, str]:
-    """The few figures that stand beside a progress bar."""
+    """The few figures for the side of a progress bar, as text by name."""
     shown = {"new": found["new"].get("recognised"), "old": found["old"].get("left"), "rest": found["remaining"].get("recognised")}
     return {name: f"{value:.0%}" for name, value in shown.items() if value is not None}
 
@@ -234,8 +234,8 @@ def load_neighbours(folder: Path) -> dict[int, tuple[Tensor, Tensor, list[float]
     if not (folder / NEIGHBOURS).is_file():
         return {}
     with np.load(folder / NEIGHBOURS, allow_pickle=False) as content:
-        found = {}
+        neighbours = {}
         for label in sorted({int(name.partition(".")[0]) for name in content.files}):
             generated, real = (images_of(content[f"{label}.{which}"]) for which in ("generated", "real"))
-            found[label] = (generated, real, content[f"{label}.distance"].tolist())
-        return found
+            neighbours[label] = (generated, real, content[f"{label}.distance"].tolist())
+        return neighbours

@@ -23,10 +23,10 @@ def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], pe
     """Write `per_label` images of each label to `folder/snapshots/MOMENT.npz` (`images` uint8 (n, h, w, channels), `labels`)."""
     if per_label < 1:
         return
-    wanted = torch.tensor(labels).repeat_interleave(per_label)
-    images = sample_images(gan.evaluated, wanted, gan.latents, seed=0)
+    repeated = torch.tensor(labels).repeat_interleave(per_label)
+    images = sample_images(gan.evaluated, repeated, gan.latents, seed=0)
     with atomic_path(folder / FOLDER / f"{moment}.npz") as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, images=pixels_of(images), labels=wanted.numpy())
+        np.savez_compressed(file, images=pixels_of(images), labels=repeated.numpy())
 
 
 def pixels_of(images: Tensor) -> np.ndarray:
@@ -36,7 +36,7 @@ def pixels_of(images: Tensor) -> np.ndarray:
 
 
 def images_of(pixels: np.ndarray) -> Tensor:
-    """The way back from `pixels_of`."""
+    """Bytes (n, h, w, channels) as images (n, channels, h, w) in [-1, 1]: the inverse of `pixels_of`."""
     return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
@@ -47,8 +47,8 @@ def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:
 
 
 def moments(folder: Path) -> dict[int, str]:
-    """Step -> moment, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
-    found = {0: "reinit"}
+    """Step -> the name of its snapshot, ascending; `reinit` is step 0. `before` is left out: it is no step of the run."""
+    names = {0: "reinit"}
     for path in (folder / FOLDER).glob("step=*.npz"):
-        found[int(path.stem.partition("=")[2])] = path.stem
-    return dict(sorted(found.items()))
+        names[int(path.stem.partition("=")[2])] = path.stem
+    return dict(sorted(names.items()))

@@ -1,1 +1,1 @@
-"""Weights of a network: which there are, which one label alone reaches, adapters around them, batch norm's statistics."""
+"""Weights of a network: selectable and label-bound ones, adapters around them, batch norm's statistics."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 
 def computes_in_bfloat16(device: torch.device) -> bool:
-    """Whether the device multiplies in bfloat16 by instructions of its own; False on a CPU where torch (2.4, 2.5) cannot tell."""
+    """True where the device has instructions for products in bfloat16; False on a CPU where torch (2.4, 2.5) cannot tell."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     asked = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
@@ -24,7 +24,7 @@ def computes_in_bfloat16(device: torch.device) -> bool:
 
 
 def autocast(device: torch.device, enabled: bool = True) -> AbstractContextManager[object]:
-    """bfloat16 for convolutions and matrix products inside the block, where the device has it; else nothing changes.
+    """A context of bfloat16 for convolutions and matrix products, where the device has it; else nothing changes.
 
     Inside upstream's own mixed precision (`-mpc`) that goes on where this is not enabled.
     """
@@ -49,7 +49,7 @@ def accelerate(*models: nn.Module) -> None:
 
 
 def keep_freed_memory() -> bool:
-    """Keep memory that was freed for the next tensor, for the rest of the process; whether the C library could be told.
+    """Keep freed memory for the next tensor, for the rest of the process; returns whether the C library could be told.
 
     On a CPU glibc gives large blocks back to the system at each operation and takes them again, page by page, at the next one.
     """
@@ -62,12 +62,12 @@ def keep_freed_memory() -> bool:
 
 @contextmanager
 def channels_last_inside(*models: nn.Module) -> Iterator[None]:
-    """Convolution weights laid out channels-last inside the block; afterwards the very tensors that there were.
+    """Lay convolution weights out channels-last inside the block; after it, put the very same tensors as before back.
 
     For blocks that change no weight.
     """
-    found = {id(parameter): parameter for model in models for parameter in model.parameters() if parameter.dim() == 4}
-    before = [(parameter, parameter.data) for parameter in found.values()]
+    convolutions = {id(parameter): parameter for model in models for parameter in model.parameters() if parameter.dim() == 4}
+    before = [(parameter, parameter.data) for parameter in convolutions.values()]
     try:
         for parameter, data in before:
             parameter.data = data.contiguous(memory_format=torch.channels_last)

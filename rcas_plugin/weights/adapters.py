@@ -1,4 +1,4 @@
-"""Fold what a method has put around weights back into plain ones: in a network, or in the file of a checkpoint."""
+"""Adapters around weights: found, attached, rebuilt, and folded into plain weights, in a network or a checkpoint's state dict."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ def fold_network(network: nn.Module) -> None:
     for layer in list(network.modules()):
         if parametrize.is_parametrized(layer):
             # torch makes a class for each parametrized layer, a deep copy shares it, and its weight is deleted from the class
-            own = {name: value for name, value in vars(type(layer)).items() if name not in ("__dict__", "__weakref__")}
-            layer.__class__ = type(type(layer).__name__, type(layer).__bases__, own)
+            attributes = {name: value for name, value in vars(type(layer)).items() if name not in ("__dict__", "__weakref__")}
+            layer.__class__ = type(type(layer).__name__, type(layer).__bases__, attributes)
             for tensor in list(layer.parametrizations):  # type: ignore[arg-type]  # a ModuleDict
                 parametrize.remove_parametrizations(layer, tensor, leave_parametrized=True)
 
 
 def adapted(state: Mapping[str, Any]) -> dict[str, str]:
     """The weights of a state dict that a method's adapter computes: name of the weight -> name of the adapter."""
-    found = {}
+    names = {}
     for key in state:
         path, between, rest = key.partition(_BETWEEN)
         if between and rest.endswith(_TABLE):
             tensor = rest.removesuffix(_TABLE)
-            found[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
-    return found
+            names[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
+    return names
 
 
 def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any]]:
@@ -107,7 +107,7 @@ def plain_name(key: str) -> str | None:
 
 @torch.no_grad()
 def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
-    """Copy a plain state dict into a network with or without adapters: what an adapter works on gets the plain weight.
+    """Copy a plain state dict into a network with or without adapters: an adapter's table gets the plain weight.
 
     By copying, tensor for tensor: torch's own way does not know that `weight` of a layer is computed now. A tensor of another
     shape, such as a table of other labels, is left as it is.
@@ -119,7 +119,7 @@ def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
 
 
 def adapter_parameters(network: nn.Module) -> list[nn.Parameter]:
-    """The parameters of the network's adapters: what a plain network does not have."""
+    """The parameters of the network's adapters, which a plain network does not have."""
     return [
         parameter
         for layer in network.modules()

@@ -1,6 +1,6 @@
 """Batch norm's running statistics after an edit of the weights.
 
-They belong to the activations that there were. Right after a re-initialisation stale ones make a network look as if it had
+The statistics describe the activations before the edit. Right after a re-initialisation they make a network look as if it had
 forgotten more than it has, so they are estimated anew before anything is judged.
 """
 

@@ -1,4 +1,4 @@
-"""Forward passes that change no buffer of a network, for as long as a method asks for it."""
+"""Hooks under which forward passes change no buffer of a network, for as long as a method asks for it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 def hold_buffers(network: nn.Module, held: Callable[[], bool]) -> None:
-    """From now on, while `held()`, a forward pass changes no buffer of the network.
+    """Hook the network so that, while `held()`, a forward pass changes none of its buffers.
 
     Layers with buffers work as in evaluation: batch norm by its running statistics, spectral norm by the vectors that are stored.
     StyleGAN's mean latent and magnitudes go by the argument `update_emas`, which becomes False. The hooks sit on the network and

@@ -77,15 +77,15 @@ def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
     count = part_sizes(gan.discriminator, 8)[0]  # in one pass, so that the labels reach a layer together
     labels = (torch.arange(count) % num_classes).flip(0).to(device)
     one_hot = F.one_hot(labels, num_classes)
-    seen: dict[nn.Module, tuple[int, int]] = {}
+    positions: dict[nn.Module, tuple[int, int]] = {}
 
     def look(module: nn.Module, args: tuple[Any, ...]) -> None:
         inputs = args[0]
         if isinstance(module, nn.Embedding):
             if inputs.shape == labels.shape and torch.equal(inputs, labels):
-                seen[module] = 0, 0
+                positions[module] = 0, 0
         elif (offset := _offset_of(one_hot, inputs)) is not None:
-            seen[module] = 1, offset
+            positions[module] = 1, offset
 
     kinds = frozenset({"linear", "embedding"})
     synapses = {GENERATOR: find_synapses(gan.generator, kinds), DISCRIMINATOR: find_synapses(gan.discriminator, kinds)}
@@ -100,10 +100,10 @@ def find_label_bound(gan: Gan, num_classes: int) -> list[LabelBound]:
         for handle in handles:
             handle.remove()
     return [
-        LabelBound(role, name, synapse.module, synapse.weight, *seen[synapse.module])
+        LabelBound(role, name, synapse.module, synapse.weight, *positions[synapse.module])
         for role, of_network in synapses.items()
         for name, synapse in of_network.items()
-        if synapse.module in seen
+        if synapse.module in positions
     ]
 
 
@@ -111,9 +111,9 @@ def _offset_of(block: Tensor, inputs: Tensor) -> int | None:
     """The column of `inputs` (n, features) at which `block` (n, labels) begins, or None where it is not a part of them."""
     if inputs.ndim != 2 or len(inputs) != len(block) or inputs.shape[1] < block.shape[1]:
         return None
-    width, wanted = block.shape[1], block.to(inputs.dtype)
-    for start in (inputs == wanted[:, :1]).all(0).nonzero().flatten().tolist():
-        if torch.equal(inputs[:, start : start + width], wanted):
+    width, columns = block.shape[1], block.to(inputs.dtype)
+    for start in (inputs == columns[:, :1]).all(0).nonzero().flatten().tolist():
+        if torch.equal(inputs[:, start : start + width], columns):
             return int(start)
     return None
 
@@ -128,7 +128,7 @@ def warm_down(multiplier: float, steps: int, step: int) -> float:
 def scale_label_steps(
     optimizer: torch.optim.Optimizer, bound: Iterable[LabelBound], labels: Sequence[int], multiplier: Callable[[], float]
 ) -> None:
-    """From now on the optimiser steps the labels' own parameters `multiplier()` times as far as it would.
+    """Make the optimiser step the labels' own parameters `multiplier()` times as far as it would, from now on.
 
     The direction and the optimiser's state stay its own; other labels' rows and columns of the same weight are untouched.
     """
@@ -136,7 +136,7 @@ def scale_label_steps(
 
 
 def scale_updates(optimizer: torch.optim.Optimizer, views: Sequence[Tensor], multiplier: Callable[[], float]) -> None:
-    """From now on the optimiser steps what the views show `multiplier()` times as far as it would."""
+    """Make the optimiser step the viewed entries `multiplier()` times as far as it would, from now on."""
     before: list[Tensor] = []
 
     def remember(*_: Any) -> None:

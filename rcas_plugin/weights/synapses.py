@@ -1,4 +1,4 @@
-"""Which weights of a network are synapses that can be selected: found by module type, never by the text of a name."""
+"""The weights of a network that can be selected, its synapses: found by module type, never by the text of a name."""
 
 from __future__ import annotations
 
@@ -118,12 +118,12 @@ class SpectralNorm:
         warnings.warn("spectral norm could not be held to the last bit; the other labels' images differ in it", stacklevel=2)
 
     def _scale(self, weight: Tensor, sigma: Tensor, dim: int) -> bool:
-        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; whether that was possible."""
-        vector, other = self.along(dim), self.along(1 - dim)
-        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), other.double()
+        """Scale the vector along `dim`, in place, so that the norm is `sigma` to the bit; returns whether that was possible."""
+        vector, opposite = self.along(dim), self.along(1 - dim)
+        exact, turned = vector.double() * (sigma.double() / self.sigma(weight).double()), opposite.double()
         for attempt in range(1024):  # each rounds otherwise
             coarse, fine = divmod(attempt, 32)
-            other.copy_(turned * (1 + coarse * 2.0**-25))
+            opposite.copy_(turned * (1 + coarse * 2.0**-25))
             vector.copy_(exact * (1 - coarse * 2.0**-25 + (fine + 1) // 2 * (-1) ** fine * 2.0**-26))
             if torch.equal(self.sigma(weight), sigma):
                 return True

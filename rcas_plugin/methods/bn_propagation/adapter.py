@@ -23,7 +23,7 @@ ADAPTER = "bn_propagation"
 
 
 class Propagation(nn.Module):
-    """Turns a table of `rows` labels into one of `len(order)` labels.
+    """A parametrization that makes a table of `len(order)` labels from one of `rows` labels.
 
     StudioGAN's gain is 1 + what is stored; the combination runs over what is stored, so that a label without scores and
     residual has the neutral gain 1 and bias 0. What the table has before and behind the labels' rows (InfoGAN's codes go into the
@@ -68,7 +68,7 @@ class Propagation(nn.Module):
 
     @torch.no_grad()
     def carried(self, entries: Tensor) -> Tensor:
-        """Of a vector with an entry for each row (column) of the table: one for each that `forward` returns, 0 for new labels."""
+        """A vector of an entry a row (column) of the table, rearranged to the rows that `forward` returns; 0 for new labels."""
         before, labels, behind = entries.split([self.offset, self.rows, len(entries) - self.offset - self.rows])
         chosen = [labels[index] if index < self.rows else labels.new_zeros(()) for index in self.order]
         return torch.cat([before, torch.stack(chosen), behind])
@@ -86,9 +86,11 @@ class Propagation(nn.Module):
     def rebuild(cls, parts: Mapping[str, Any]) -> Propagation:
         """The parametrization from its part of a state dict: `scores`, `residual`, `_extra_state`."""
         extra = parts["_extra_state"]
-        made = cls(parts["scores"].shape[1], parts["residual"].shape[1], extra["order"], extra["dim"], extra.get("offset", 0))
-        made.load_state_dict(dict(parts))
-        return made
+        propagation = cls(
+            parts["scores"].shape[1], parts["residual"].shape[1], extra["order"], extra["dim"], extra.get("offset", 0)
+        )
+        propagation.load_state_dict(dict(parts))
+        return propagation
 
 
 def propagate(
@@ -114,10 +116,10 @@ def propagate(
             rows become, so that the labels that stay are divided by what they were; None: the layer's vectors are made anew.
     """
     offset, rows = labels if labels is not None else (0, table.shape[dim])
-    made = Propagation(rows, table.numel() // table.shape[dim], order, dim, offset)
-    attach(network, name, table, made)
+    propagation = Propagation(rows, table.numel() // table.shape[dim], order, dim, offset)
+    attach(network, name, table, propagation)
     set_norm(network, name, table, norm)
-    return made
+    return propagation
 
 
 def set_norm(network: nn.Module, name: str, table: Tensor, norm: SpectralNorm | None) -> None:
@@ -142,13 +144,13 @@ def norm_on(network: nn.Module, name: str) -> SpectralNorm | None:
 
 
 @torch.no_grad()
-def _hold_norm(layer: nn.Module, table: Tensor, made: Propagation, before: SpectralNorm) -> None:
+def _hold_norm(layer: nn.Module, table: Tensor, propagation: Propagation, before: SpectralNorm) -> None:
     norm, weight = spectral_norm_of(layer), cast(Tensor, layer.weight_orig)
     assert norm is not None
     before = SpectralNorm(before.u.to(weight), before.v.to(weight), before.dim)  # kernels differ between devices
-    norm.along(made.dim).copy_(made.carried(before.along(made.dim)))
-    norm.along(1 - made.dim).copy_(before.along(1 - made.dim))
-    norm.hold(weight, before.sigma(table.to(weight)), made.dim, made.new)
+    norm.along(propagation.dim).copy_(propagation.carried(before.along(propagation.dim)))
+    norm.along(1 - propagation.dim).copy_(before.along(1 - propagation.dim))
+    norm.hold(weight, before.sigma(table.to(weight)), propagation.dim, propagation.new)
 
 
 def norm_in_state(network: nn.Module, name: str, state: Mapping[str, Tensor]) -> SpectralNorm | None:
@@ -160,8 +162,8 @@ def norm_in_state(network: nn.Module, name: str, state: Mapping[str, Tensor]) ->
 @torch.no_grad()
 def refresh_norms(network: nn.Module) -> None:
     """Make spectral norm's vectors anew where no label of a propagated weight stays, after its new rows have their start."""
-    for name, made in propagations(network).items():
-        if len(made.new) == len(made.order):
+    for name, propagation in propagations(network).items():
+        if len(propagation.new) == len(propagation.order):
             refresh_norm(network, name)
 
 
@@ -192,7 +194,7 @@ def table_of(network: nn.Module, name: str) -> nn.Parameter:
 
 @dataclass(frozen=True)
 class NormLimit:
-    """Of one propagated weight under spectral norm and one new label: `nearest` is `SpectralNorm.limit`'s function."""
+    """The limit of a new label's row in a propagated weight under spectral norm; `nearest` is `SpectralNorm.limit`'s function."""
 
     layer: nn.Module
     made: Propagation
@@ -211,11 +213,11 @@ class NormLimit:
 def norm_limits(network: nn.Module, label: int) -> list[NormLimit]:
     """The limits of a label's rows and columns in the propagated weights that are under spectral norm."""
     limits = []
-    for name, made in propagations(network).items():
+    for name, propagation in propagations(network).items():
         layer, norm = network.get_submodule(name.rpartition(".")[0]), norm_on(network, name)
         if norm is not None:
-            nearest = norm.limit(cast(Tensor, layer.weight_orig), made.dim, made.offset + label)
-            limits.append(NormLimit(layer, made, label, nearest))
+            nearest = norm.limit(cast(Tensor, layer.weight_orig), propagation.dim, propagation.offset + label)
+            limits.append(NormLimit(layer, propagation, label, nearest))
     return limits
 
 
@@ -229,11 +231,11 @@ class PropagatedParameters:
 
     @classmethod
     def of(cls, network: nn.Module) -> PropagatedParameters:
-        made = propagations(network)
+        by_name = propagations(network)
         return cls(
-            tuple(propagation.scores for propagation in made.values()),
-            tuple(propagation.residual for propagation in made.values()),
-            tuple(table_of(network, name) for name in made),
+            tuple(propagation.scores for propagation in by_name.values()),
+            tuple(propagation.residual for propagation in by_name.values()),
+            tuple(table_of(network, name) for name in by_name),
         )
 
     @property
@@ -243,5 +245,5 @@ class PropagatedParameters:
 
     @property
     def fixed_in_ft(self) -> tuple[nn.Parameter, ...]:
-        """What stage ft does not train: scores and tables."""
+        """The parameters that stage ft does not train: scores and tables."""
         return (*self.scores, *self.tables)

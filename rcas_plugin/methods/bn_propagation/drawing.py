@@ -1,4 +1,4 @@
-"""Which old class each new one borrows from: the similarity scores, layer by layer."""
+"""Pictures of the similarity scores: each new class's weights of the pre-trained ones, layer by layer."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ NO_TABLE = "RCAS.method: bn_propagation finds no row or column a label in this g
 
 
 class BnPropagation(Method):
-    """Stage `bn`, then stage `ft`; the number of labels may change."""
+    """BN propagation as a method: stage `bn`, then stage `ft`; the number of labels may change."""
 
     Settings = BnPropagationSettings
     presets = PRESETS
@@ -82,9 +82,11 @@ class BnPropagation(Method):
         tables = find_label_tables(gan, states, plan)
         if all(table.role != GENERATOR for table in tables):
             raise RcasError(NO_TABLE)
-        new = sorted(plan.slots)
+        new_labels = sorted(plan.slots)
         before = len(plan.names_before)
-        order = [before + new.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)]
+        order = [
+            before + new_labels.index(label) if label in plan.slots else plan.kept[label] for label in range(plan.num_classes)
+        ]
         for network_name, network in gan.networks.items():
             role = DISCRIMINATOR if network_name == "discriminator" else GENERATOR
             state = states[network_name]
@@ -113,21 +115,21 @@ class BnPropagation(Method):
         in_generator, in_discriminator = propagations(gan.generator), propagations(gan.discriminator)
         both = (*in_generator.values(), *in_discriminator.values())
         numbers = sum(p.scores[0].numel() + p.residual[0].numel() for p in both)
-        new = len(self.context.plan.slots)
+        count = len(self.context.plan.slots)
         self.context.log(
             f"bn_propagation: scores and residuals for {len(in_generator)} weights in G and {len(in_discriminator)} in D, "
-            f"{numbers:,} parameters a new class, {new * numbers:,} for {new}; "
+            f"{numbers:,} parameters a new class, {count * numbers:,} for {count}; "
             f"stage bn {self.stages[0]} steps, stage ft {self.stages[1]} steps"
         )
 
     @torch.no_grad()
     def _start(self, gan: Gan, how: str) -> None:
-        """Scores before anything is learned: a slot's old class alone (`keep`, `match`), or all alike (`mean`, other labels)."""
-        new = sorted(self.context.plan.slots)
+        """Set the scores' start: a slot's old class alone (`keep`, `match`), or all classes alike (`mean`, other labels)."""
+        new_labels = sorted(self.context.plan.slots)
         for network in gan.networks.values():
             for propagation in propagations(network).values():
                 scores = propagation.scores
-                for row, label in enumerate(new):
+                for row, label in enumerate(new_labels):
                     if how == "mean" or label >= propagation.rows or self.settings.classes is not None:
                         scores[row] = 1 / propagation.rows
                     else:
@@ -140,15 +142,15 @@ class BnPropagation(Method):
         if images is None:
             self.context.log("bn_propagation: no real images are at hand to match; scores start from one class or all alike")
             return
-        own = list(propagations(gan.generator).values())
-        parameters = [parameter for one in own for parameter in (one.scores, one.residual)]
+        in_generator = list(propagations(gan.generator).values())
+        parameters = [parameter for propagation in in_generator for parameter in (propagation.scores, propagation.residual)]
         for row, label in enumerate(sorted(plan.slots)):
 
             def only_this_row(row: int = row) -> None:
                 for parameter in parameters:
                     assert parameter.grad is not None
-                    kept = parameter.grad[row].clone()
-                    parameter.grad.zero_()[row] = kept
+                    gradient = parameter.grad[row].clone()
+                    parameter.grad.zero_()[row] = gradient
 
             limits = norm_limits(gan.generator, label)
 
@@ -169,15 +171,15 @@ class BnPropagation(Method):
         if gan.ema is not None:  # the average of the pre-trained weights stays what it is
             averaged = propagations(gan.ema)
             with torch.no_grad():
-                for name, one in propagations(gan.generator).items():
-                    averaged[name].scores.copy_(one.scores)
-                    averaged[name].residual.copy_(one.residual)
+                for name, propagation in propagations(gan.generator).items():
+                    averaged[name].scores.copy_(propagation.scores)
+                    averaged[name].residual.copy_(propagation.residual)
 
     # training ------------------------------------------------------------------------------------------------------------
 
     def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
-        made = propagations(gan.networks[role]).values()
-        return [parameter.detach() for propagation in made for parameter in (propagation.scores, propagation.residual)]
+        in_network = propagations(gan.networks[role]).values()
+        return [parameter.detach() for propagation in in_network for parameter in (propagation.scores, propagation.residual)]
 
     def stage_at(self, step: int) -> str:
         """The stage that a step of training, from 0, belongs to: `bn` or `ft`; never one of no steps.
@@ -195,7 +197,7 @@ class BnPropagation(Method):
         return [parameter for parameter in super().trained(gan) if parameter not in fixed]
 
     def averaged(self, gan: Gan) -> Iterable[Tensor]:
-        """In stage bn the average of what G does not train stays the pre-trained one."""
+        """The tensors of G that its moving average takes in: in stage bn only those that are trained."""
         return super().averaged(gan) if self._stage == "ft" else self._propagated[GENERATOR].every
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
@@ -227,12 +229,12 @@ FEW_UPDATES = 150
 
 
 def has_few(plan: LabelPlan, label: int) -> bool:
-    """Whether a label is known to have under `FEW` images."""
+    """True where a label is known to have under `FEW` images."""
     return plan.counts.get(label, FEW) < FEW
 
 
 def stages_of(settings: BnPropagationSettings, plan: LabelPlan, total_steps: int) -> tuple[int, int]:
-    """Steps of the two stages: as the section says, or a tenth and the rest, or under `FEW` images: stage bn alone.
+    """Steps of the two stages: the section's; else a tenth and the rest, or, under `FEW` images, stage bn alone.
 
     Raises:
         RcasError: they do not make up the run.

@@ -12,7 +12,7 @@ from rcas_plugin.settings.common import CommonSettings, Section
 
 
 class StagesSettings(Section):
-    """Its two stages; together they are the run (`rcas_plugin.methods.bn_propagation.method`)."""
+    """The steps of the two stages, which together are the run (`rcas_plugin.methods.bn_propagation.method`)."""
 
     bn: int | None = Field(
         None,
@@ -23,7 +23,7 @@ class StagesSettings(Section):
 
 
 class PropagationSettings(Section):
-    """What keeps scores and residuals small (`rcas_plugin.methods.bn_propagation.method`)."""
+    """The penalties on scores and residuals (`rcas_plugin.methods.bn_propagation.method`)."""
 
     l1: float = Field(0.01, ge=0, description="weight of the mean absolute similarity score in G's loss")
     l2: float = Field(0.01, ge=0, description="weight of the mean squared residual in G's loss")

@@ -1,4 +1,4 @@
-"""Class swap: re-initialise what serves the old class, give the slot a better start, then fine-tune (RCAS and what followed)."""
+"""Class swap: re-initialise the old class's weights, give the slot a better start, then fine-tune (RCAS and what followed)."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class ClassSwap(Method):
                 kinds=chosen.kinds,
             )
 
-        wanted = self.settings.importance.stable
-        stable = Stable(wanted, select) if wanted < 1 else None
+        stable_overlap = self.settings.importance.stable
+        stable = Stable(stable_overlap, select) if stable_overlap < 1 else None
         importance = self._importance(gan, labels, stable)
         if stable is not None and stable.reached is not None:
             self.context.log(
@@ -109,7 +109,7 @@ class ClassSwap(Method):
 
     def _importance(self, gan: Gan, labels: list[int], stop: Stable | None = None) -> Importance:
         settings = self.settings
-        found: Importance = callbacks["synapse_importance"](
+        importance: Importance = callbacks["synapse_importance"](
             gan.generator,
             gan.discriminator,
             labels=labels,
@@ -122,7 +122,7 @@ class ClassSwap(Method):
             seed=self.context.seed,
             memory_mb=settings.importance.memory_mb,
         )
-        return found
+        return importance
 
     def _start_labels(self, gan: Gan) -> None:
         settings, plan, images = self.settings, self.context.plan, self.context.real_images

@@ -18,7 +18,7 @@ def _objective_names(schema: dict[str, Any]) -> None:
 
 
 class ImportanceSettings(Section):
-    """How much each weight serves the old class (`rcas_plugin.importance.estimate`)."""
+    """The estimate of each weight's importance for the old class (`rcas_plugin.importance.estimate`)."""
 
     samples: int = Field(2048, gt=0, description="generated images of the old class that the mean runs over, at the most")
     estimator: Literal["per_sample", "fisher", "batch", "output_norm"] = Field(
@@ -36,7 +36,7 @@ class ImportanceSettings(Section):
 
 
 class SelectionSettings(Section):
-    """Which weights are re-initialised (`rcas_plugin.importance.selection`)."""
+    """The selection of the weights that are re-initialised (`rcas_plugin.importance.selection`)."""
 
     generator_ratio: float = Field(0.0, ge=0, le=1, description="part of G's weights that is selected")
     discriminator_ratio: float = Field(0.0, ge=0, le=1, description="part of D's weights that is selected")

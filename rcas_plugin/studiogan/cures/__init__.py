@@ -49,6 +49,6 @@ def apply_cures(when: When, *, cpu: bool) -> list[str]:
     from rcas_plugin.studiogan.cures import training as _training  # noqa: F401
 
     chosen = [c for c in CURES.values() if c.when == when and (cpu or not c.cpu_only)]
-    for one in chosen:
-        one.apply()
-    return [one.name for one in chosen]
+    for cure in chosen:
+        cure.apply()
+    return [cure.name for cure in chosen]

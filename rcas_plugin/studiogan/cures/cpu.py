@@ -18,7 +18,7 @@ _CPU = torch.device("cpu")
 
 
 def _is_gpu(device: Any) -> bool:
-    """Whether a device as upstream writes it (0, "cuda", "cuda:0", torch.device) means a GPU."""
+    """True where a device as upstream writes it (0, "cuda", "cuda:0", torch.device) means a GPU."""
     if isinstance(device, bool):
         return False
     if isinstance(device, int):

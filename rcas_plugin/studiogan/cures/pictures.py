@@ -20,7 +20,7 @@ def pictures_and_arrays_written_whole() -> None:
 
 
 def _written_whole(write: Any, place: int) -> Any:
-    """A function that writes a file, the path of which is its argument at `place`."""
+    """A file-writing function, whose path is its argument at `place`, made to write the file whole or not at all."""
 
     @functools.wraps(write)
     def whole(*args: Any, **kwargs: Any) -> None:
@@ -40,9 +40,9 @@ class _WholeFigures:
         return getattr(self._module, name)
 
     def figure(self, *args: Any, **kwargs: Any) -> Any:
-        made = self._module.figure(*args, **kwargs)
-        made.savefig = _written_whole(made.savefig, 0)
-        return made
+        figure = self._module.figure(*args, **kwargs)
+        figure.savefig = _written_whole(figure.savefig, 0)
+        return figure
 
 
 class _WholeArrays:

@@ -21,7 +21,7 @@ def wire() -> None:
 
 
 def start(local_rank: int) -> None:
-    """Before upstream does anything: one process removes what a killed run has left half-written."""
+    """Remove, in one process and before upstream does anything, the half-written files of a killed run."""
     options = RUN.cfgs.RUN
     if local_rank == 0 and options.current_node == 0:
         goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
@@ -30,7 +30,7 @@ def start(local_rank: int) -> None:
 
 
 def finish() -> None:
-    """At the end of a swap: the method is told, and the page that `rcas report` makes goes into the run's folder."""
+    """Finish a swap: tell the method, and write the page that `rcas report` makes into the run's folder."""
     if RUN.lifecycle is None or RUN.worker is None or RUN.worker.done is None:
         return
     RUN.lifecycle.finish()

@@ -1,4 +1,4 @@
-"""The wrappers around upstream's data: which images stand behind which label, and statistics of the swapped data."""
+"""The wrappers around upstream's data: the images behind each label, and statistics of the swapped data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The wrappers around upstream's networks: how they get their weights, and what several processes make of them."""
+"""The wrappers around upstream's networks: for their weights, their checkpoints and distributed training."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _load_networks(original: Any) -> Any:
 
 
 def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) -> Observer:
-    """Of the process that writes files; `pretrained` is None where a run goes on."""
+    """The observer, in the process that writes files; `pretrained` is None where a run goes on."""
     targets, names = targets_and_names(RUN.base)
     if RUN.base.hdf5_path is not None and len(swap.classes.names) > max(targets):  # HDF5 files hold indices, folders names
         names = swap.classes.names
@@ -82,14 +82,14 @@ def _observer(folder: Path, swap: SwapRun, pretrained: Gan | None, logger: Any) 
 
 
 def _folder(cfgs: Any, swap: SwapRun, logger: Any) -> Path | None:
-    """Where the run keeps its files: one process writes them at the start, every process reads them when the run goes on."""
+    """The folder of the run's files: one process writes them at the start, every process reads them when the run goes on."""
     if not swap.starts:
         return Path(swap.source)
     return _own_folder(cfgs) if logger is not None else None
 
 
 def _parallel(original: Any) -> Any:
-    """Several processes average the gradient of what is trained when they are built, and wait for all of it.
+    """Build DDP with all parameters trained: its processes average the gradients of those, and wait for each.
 
     What is trained may change later, so everything is while upstream builds them, and the method chooses again afterwards.
     """
@@ -109,12 +109,12 @@ def _parallel(original: Any) -> Any:
                 for buffer in network.buffers():  # parameters are sent around as they are built; what was prepared changed both
                     dist.broadcast(buffer, 0)
         try:
-            made = original(*args, **kwargs)
+            wrapped = original(*args, **kwargs)
         finally:
             model.DDP = ddp
         if lifecycle is not None:
             lifecycle.let_gradients()
-        return made
+        return wrapped
 
     return prepare_parallel_training
 
@@ -129,14 +129,14 @@ def _log_file(cfgs: Any) -> Path:
 
 def _load_checkpoint(original: Any) -> Any:
     @functools.wraps(original)
-    def load_StudioGAN_ckpts(**given: Any) -> Any:  # noqa: N802  (upstream's name)
+    def load_StudioGAN_ckpts(**arguments: Any) -> Any:  # noqa: N802  (upstream's name)
         if RUN.swap is None or not RUN.swap.starts:
-            return original(**given)
+            return original(**arguments)
         # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
         # moments were gathered for the old class
-        options, logger, run_name = given["RUN"], given["logger"], given["run_name"]
+        options, logger, run_name = arguments["RUN"], arguments["logger"], arguments["run_name"]
         options.ckpt_dir = str(_own_folder(RUN.cfgs))
-        if given["global_rank"] == 0:
+        if arguments["global_rank"] == 0:
             write_record(options.ckpt_dir, RUN.record())
         if logger is not None:
             for handler in list(logger.handlers):  # upstream has removed the file that this logger writes to
@@ -148,8 +148,8 @@ def _load_checkpoint(original: Any) -> Any:
         augment = RUN.cfgs.AUG
         initial = augment.ada_initial_augment_p
         aa_p = augment.apa_initial_augment_p if initial == "N/A" else initial
-        if given["apply_g_ema"]:
-            given["ema"].source, given["ema"].target = given["Gen"], given["Gen_ema"]
+        if arguments["apply_g_ema"]:
+            arguments["ema"].source, arguments["ema"].target = arguments["Gen"], arguments["Gen_ema"]
         return run_name, 0, 0, RUN.cfgs.OPTIMIZATION.batch_size, aa_p, 0, None, None, None, logger
 
     return load_StudioGAN_ckpts
@@ -195,7 +195,7 @@ def _calculate_all_sn(original: Any) -> Any:
 
 
 def register_stylegan_layers() -> None:
-    """StyleGAN's layers are types of upstream's own; their weights are as selectable as any other's."""
+    """Register StyleGAN's layers, which are types of upstream's own, so that their weights are as selectable as any other's."""
     for name in ("models.stylegan2", "models.stylegan3"):
         module: Any = importlib.import_module(name)
         for layer, kind in (

@@ -1,4 +1,4 @@
-"""The wrappers around a step of training: what is shown to D, what moves, which terms a loss gets, what is averaged."""
+"""The wrappers around a step of training: for D's inputs, the trained parameters, the losses' terms and the moving average."""
 
 from __future__ import annotations
 
@@ -66,10 +66,10 @@ def _generate_images(original: Any) -> Any:
     @functools.wraps(original)
     def generate_images(*args: Any, **kwargs: Any) -> Any:
         with RUN.passes.generating():
-            made = original(*args, **kwargs)
-        images, labels, _, _, styles, *_ = made
+            generated = original(*args, **kwargs)
+        images, labels, _, _, styles, *_ = generated
         RUN.passes.fakes_made(images, labels, styles)
-        return made
+        return generated
 
     return generate_images
 
@@ -85,7 +85,7 @@ def _toggle_grad(original: Any) -> Any:
 
 
 def _update_average(original: Any) -> Any:
-    """What the method does not let the moving average of G take in stays what it is."""
+    """Update the moving average of G, but for the tensors that the method keeps out of it."""
 
     @functools.wraps(original)
     def update(self: Any, *args: Any, **kwargs: Any) -> None:
