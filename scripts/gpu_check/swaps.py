@@ -105,9 +105,10 @@ def _interrupted(runs: MainRuns, report: Report, data: Path, pretrained: Path, s
         report.put(name, {"exit_code": code, "last_lines": runs.said(name)})
         report.check(False, f"{name}: exit code {code}, not 130")
         return
-    last = runs.step(name) + steps
+    stopped = runs.step(name)
+    last = (stopped // steps + 1) * steps  # a checkpoint is saved at its multiples
     row = runs.run(name, {**_config(last), **section}, data, _options(steps), ckpt=runs.checkpoint(name))
-    report.put(name, {"stopped_after": last - steps, **row})
+    report.put(name, {"stopped_after": stopped, **row})
     _check(report, name, row, last)
 
 
