@@ -25,7 +25,7 @@ _MADE_BY_SYSTEMS = ("__MACOSX", "@eaDir")
 
 @dataclass(frozen=True)
 class DataClasses:
-    """What a data set says about its classes without an image being opened.
+    """Names and image counts of a data set's classes, read without opening an image.
 
     Attributes:
         names: class names in the order of their indices (the indices themselves as text where there are no names).
@@ -38,7 +38,7 @@ class DataClasses:
 
 @dataclass(frozen=True)
 class Listing:
-    """What lies in a folder of class folders.
+    """The classes and image files of a folder of class folders.
 
     Attributes:
         root: the folder.
@@ -63,7 +63,7 @@ class Listing:
         return tuple(path for paths in self.files.values() for path in paths)
 
     def fingerprint(self) -> str:
-        """Of names, sizes and times of all image files, and of their class folders; 16 hexadecimal digits.
+        """A digest of the names, sizes and times of all image files and class folders; 16 hexadecimal digits.
 
         The time of the last change of a file's attributes is among them, and the class folders' numbers on disk: files of equal
         names, sizes and times in another folder of the same name are others.

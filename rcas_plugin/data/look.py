@@ -31,7 +31,7 @@ def folder_classes(folder: str | Path) -> DataClasses:
 
 @dataclass(frozen=True)
 class DatasetLook:
-    """What a look at a folder of class folders saw.
+    """The facts of every image in a folder of class folders.
 
     Attributes:
         listing: classes and files.

@@ -233,7 +233,7 @@ def _check_fits(checkpoint: Checkpoint, gan: Gan) -> None:
 
 
 def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, Any], labels: int) -> int:
-    """How many labels the GAN of a checkpoint has, by its generator's state."""
+    """The number of labels of a checkpoint's GAN, by its generator's state."""
     with seeded(0, torch.device("cpu")):
         more = Generator(model["z_dim"], labels + 1, model["g_conv_dim"]).state_dict()
     return labels_in(state, gan.generator.state_dict(), more, labels)

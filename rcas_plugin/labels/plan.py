@@ -18,7 +18,7 @@ from rcas_plugin.settings import ClassRef, CommonSettings
 
 @dataclass(frozen=True)
 class LabelPlan:
-    """Which images stand behind which label during a swap.
+    """The class of the data set behind each label during a swap.
 
     Attributes:
         num_classes: K, the labels of the GAN that is trained.

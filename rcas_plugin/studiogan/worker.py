@@ -39,7 +39,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                 run.passes.watch(self.Gen, self.Gen_mapping if self.is_stylegan else None, self.Dis)
 
         def prepare_train_iter(self, epoch_counter: int) -> None:
-            """Upstream calls this once, right before the first step."""
+            """Put the data where the run was, and start to draw them; upstream calls this once, right before the first step."""
             lifecycle = run.lifecycle
             if lifecycle is not None:
                 self._data = DataPosition(epoch_counter)
@@ -75,7 +75,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                 self.logger.info(line)
 
         def _draw_on(self) -> None:
-            """Before the first step of a run that goes on: from here on it draws what the uninterrupted run drew."""
+            """Set every source of randomness to where the run was, before its first step; once."""
             if self._draws is not None:
                 draw_on(self._draws, self._device)
                 self._draws = None
