@@ -21,7 +21,7 @@ def describe_run() -> dict[str, object]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "commit": commit(),
-        "command": shlex.join(["python", _relative(sys.argv[0]), *sys.argv[1:]]),
+        "command": shlex.join(["python", *map(_shown, sys.argv)]),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
     }
 
@@ -43,8 +43,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _relative(path: str) -> str:
-    try:
-        return str(Path(path).resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return Path(path).name
+def _shown(argument: str) -> str:
+    """A word of a command as anybody can repeat it: a path of this machine only as far as it lies in the working folder."""
+    path = Path(argument)
+    if not path.is_absolute():
+        return argument
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else path.name
