@@ -21,7 +21,7 @@ from torch import Tensor
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.record import FromFile
-from rcas_plugin.weights.adapters import adapted, computed, parts_of, rebuilt
+from rcas_plugin.weights.adapters import adapted, computed, parts_of, plain_name, rebuilt
 
 #: The one key of a file's metadata; safetensors keeps several in no order, and then the same task would be other bytes.
 _HEADER = "rcas_task"
@@ -77,7 +77,7 @@ def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collec
         method: of the swap.
     """
     names = adapted(state)
-    plain = {key: value for key, value in state.items() if ".parametrizations." not in key}
+    plain = {key: value for key, value in state.items() if plain_name(key) == key}
     tensors: dict[str, Tensor] = {}
     weights: dict[str, AdaptedWeight] = {}
     for name, adapter in names.items():

@@ -26,7 +26,6 @@ class OrderedBatches:
     def __init__(self, loader: DataLoader[Any], seed: int, start: DataPosition) -> None:
         self._batches, self._seed, self._start = loader.batch_sampler, seed, start
         self._epoch = start.epoch
-        self._loader = loader
         # torch guards its attribute against a change that would not reach the workers; none has been started
         object.__setattr__(loader, "batch_sampler", self)
 

@@ -17,16 +17,14 @@ from rcas_plugin.record import write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.studiogan.active import RUN
-from rcas_plugin.studiogan.backbones import (
-    domain_folder,
-    fingerprint,
-)
+from rcas_plugin.studiogan.backbones import domain_folder, fingerprint
 from rcas_plugin.studiogan.data import targets_and_names
 from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.studiogan.run import SwapRun
 from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.watch.observer import Observer
 from rcas_plugin.weights.accelerate import accelerate
+from rcas_plugin.weights.adapters import plain_name
 from rcas_plugin.weights.synapses import register_module_type
 
 
@@ -178,12 +176,9 @@ class _PlainNames:
         return getattr(self._network, name)
 
     def named_parameters(self) -> Iterator[tuple[str, Any]]:
-        for name, parameter in self._network.named_parameters():
-            path, adapted, rest = name.partition(".parametrizations.")
-            if not adapted:
+        for key, parameter in self._network.named_parameters():
+            if (name := plain_name(key)) is not None:
                 yield name, parameter
-            elif rest.endswith(".original"):
-                yield f"{path}.{rest.removesuffix('.original')}", parameter
 
 
 def _calculate_all_sn(original: Any) -> Any:
