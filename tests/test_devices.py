@@ -201,7 +201,7 @@ def test_a_state_is_folded_where_it_lies(pair: Pair, device: torch.device) -> No
     plan, settings = plan_and_settings("bn_propagation")
     gan = gan_of(pair, device)
     method = phases["bn_propagation"](Context(settings, plan, 1, 3, log=lambda line: None))
-    Lifecycle.evaluate(method, gan, Checkpoint.of(gan_of(pair)))
+    Lifecycle.attach(method, gan, Checkpoint.of(gan_of(pair)))
     state = gan.generator.state_dict()
     plain = fold_state(state)
     assert plain.keys() != state.keys()

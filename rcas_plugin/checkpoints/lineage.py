@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from rcas_plugin.checkpoints.folder import checkpoint_files
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.tasks import (
     Task,
     check_file,
@@ -111,7 +111,7 @@ def check_tasks(folder: str | Path, record: Record) -> None:
             check_file(path, sha256)
 
 
-def inherit(source: str | Path, record: Record, state: Mapping[str, Any], folder: str | Path) -> Inheritance:
+def inherit(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
     """Write `tasks/` into the folder of a swap that starts; returns the lineage's part of its record (for `swap_record`).
 
     The process that writes files calls it, once. From a pre-trained checkpoint it writes the base alone. From a swap it links
@@ -119,20 +119,20 @@ def inherit(source: str | Path, record: Record, state: Mapping[str, Any], folder
     earlier version or the user has deleted them, the source itself is the base, and states before it cannot be brought back.
 
     Args:
-        source: the checkpoint folder that the swap starts from; only read.
-        record: of that folder.
-        state: of its evaluated generator, adapters and all.
+        checkpoint: that the swap starts from, read from a folder, adapters and all.
         folder: of the swap that starts.
 
     Raises:
         RcasError: see `check_tasks`.
     """
-    source, source_tasks, tasks = Path(source), Path(source) / FOLDER, Path(folder) / FOLDER
+    assert checkpoint.folder is not None
+    source, record, state = checkpoint.folder, checkpoint.record, checkpoint.states["ema"]
+    source_tasks, tasks = source / FOLDER, Path(folder) / FOLDER
     check_tasks(source, record)
     if not record.swaps:
         return Inheritance((), write_once(tasks / BASE, fold_state(state)))
     *earlier, newest = record.swaps
-    newest = newest.model_copy(update={"run": source.name, "steps": _steps(source), "figures": _figures(source, newest)})
+    newest = newest.model_copy(update={"run": source.name, "steps": checkpoint.step, "figures": _figures(source, newest)})
     if not source_tasks.is_dir():
         lost = tuple(swap.model_copy(update={"task": None, "sha256": None}) for swap in (*earlier, newest))
         return Inheritance(lost, write_once(tasks / BASE, fold_state(state)))
@@ -175,12 +175,6 @@ def _share(source: Path, target: Path) -> None:
     except OSError:
         with atomic_path(target) as temporary:
             shutil.copyfile(source, temporary)
-
-
-def _steps(folder: Path) -> int | None:
-    """The steps of a run's newest checkpoint, which its files are named by."""
-    text = checkpoint_files(folder)["G"].stem.rpartition("step=")[2]
-    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _figures(folder: Path, swap: LineageSwap) -> dict[int, SlotFigures]:

@@ -13,7 +13,7 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.methods.base import Batch
 from rcas_plugin.run.lifecycle import Lifecycle
-from rcas_plugin.run.random_state import draw_on, load_random_state
+from rcas_plugin.run.random_state import load_random_state
 from rcas_plugin.weights.accelerate import accelerate
 
 #: A step's fakes: their images, labels and latents.
@@ -76,10 +76,9 @@ class Loop:
         for network, role in (("G", GENERATOR), ("D", DISCRIMINATOR)):
             self.optimizers[role].load_state_dict(checkpoint.contents[network]["optimizer"])
         if checkpoint.folder is not None:
-            cpu = torch.device("cpu")
-            random_state = load_random_state(checkpoint.folder, 0, checkpoint.step, self.random_sources, cpu)
+            random_state = load_random_state(checkpoint.folder, 0, checkpoint.step, self.random_sources)
             if random_state is not None:
-                draw_on(random_state[1], cpu)
+                random_state.draw_on(torch.device("cpu"))
 
     def step(self, step: int) -> None:
         """One step, counted from 0."""

@@ -2,7 +2,7 @@
 
 begin:   attach -> load -> the pre-trained generator is kept for `retain` -> prepare
 go_on:   attach -> the kept generator is read; the engine loads weights and optimisers from the run's checkpoint
-evaluate: attach
+evaluate: attach alone
 then, in both engines: build_optimizers -> term at each update, averaging, step_done after each step -> finish
 """
 
@@ -59,7 +59,7 @@ class Lifecycle:
             observe: called once the weights are in, before anything is edited.
         """
         plain = checkpoint.folded
-        cls.evaluate(method, gan, plain)
+        cls.attach(method, gan, plain)
         method.load(gan, plain)
         method.retained = _retain(method, gan)
         directory = method.context.directory
@@ -73,7 +73,7 @@ class Lifecycle:
             observer.prepared(gan)
         lifecycle = cls(method, gan, observer)
         if directory is not None and checkpoint.folder is not None:
-            lifecycle.inherited = inherit(checkpoint.folder, checkpoint.record, checkpoint.states["ema"], directory)
+            lifecycle.inherited = inherit(checkpoint, directory)
         return lifecycle
 
     @classmethod
@@ -89,12 +89,12 @@ class Lifecycle:
         method.retained = _retain(method, gan)  # of plain networks, which its file is one of
         if method.retained is not None and method.context.directory is not None:
             method.retained.load(method.context.directory)
-        cls.evaluate(method, gan, checkpoint)
+        cls.attach(method, gan, checkpoint)
         return cls(method, gan, observe(None) if observe is not None else None, checkpoint.step)
 
     @staticmethod
-    def evaluate(method: Method, gan: Gan, checkpoint: Checkpoint) -> None:
-        """Give the networks the shape of a checkpoint's, to look at its images; the engine then loads the weights."""
+    def attach(method: Method, gan: Gan, checkpoint: Checkpoint) -> None:
+        """Give newly built networks the shape of a checkpoint's; all that an evaluation needs before it loads the weights."""
         method.gan = gan
         method.attach(gan, checkpoint)
 

@@ -70,20 +70,43 @@ def save_random_state(
         save_file(tensors, temporary, metadata={"rcas": json.dumps(about)})
 
 
-def load_random_state(
-    folder: Path, rank: int, step: int, sources: Mapping[str, torch.Generator], device: torch.device
-) -> tuple[DataPosition, Mapping[str, Tensor]] | None:
-    """Read the states of a save and set the further sources; `draw_on` sets the process's own, once the first step is next.
+@dataclass(frozen=True)
+class RandomState:
+    """The random state of a process at a save.
+
+    Attributes:
+        data: the position in the data.
+        tensors: the states of the sources, as `save_random_state` names them.
+        numpy: the rest of numpy's: position, whether a normal is left over, and which.
+        python: the rest of Python's: version, and the normal that is left over.
+    """
+
+    data: DataPosition
+    tensors: Mapping[str, Tensor]
+    numpy: tuple[int, int, float]
+    python: tuple[int, float | None]
+
+    def draw_on(self, device: torch.device) -> None:
+        """Set torch's, numpy's and Python's sources, right before the first step."""
+        torch.set_rng_state(self.tensors["torch"])
+        if "cuda" in self.tensors and device.type == "cuda":
+            torch.cuda.set_rng_state(self.tensors["cuda"], device)
+        np.random.set_state(("MT19937", self.tensors["numpy"].numpy().astype(np.uint32), *self.numpy))
+        version, gauss = self.python
+        random.setstate((version, tuple(self.tensors["python"].tolist()), gauss))
+
+
+def load_random_state(folder: Path, rank: int, step: int, sources: Mapping[str, torch.Generator]) -> RandomState | None:
+    """Read the state of a save and set the further sources; the process's own wait for `RandomState.draw_on`.
 
     Args:
         folder: of the run.
         rank: of this process.
         step: of the checkpoint that the run goes on from.
         sources: set in place, where the file has their names.
-        device: of the networks.
 
     Returns:
-        How far the run was in its data and what `draw_on` takes; None where there is no file of this step, and draws begin anew.
+        The state; None where there is no file of this step, and draws begin anew.
     """
     try:
         with safe_open(random_state_file(folder, rank), "pt") as file:
@@ -94,22 +117,8 @@ def load_random_state(
         for name, source in sources.items():
             if f"source.{name}" in tensors:
                 source.set_state(tensors[f"source.{name}"])
-        position = DataPosition(int(about["epoch"]), int(about["drawn"]))
-        tensors["about.numpy"] = torch.tensor(about["numpy"][1:], dtype=torch.float64)
-        tensors["about.python"] = torch.tensor([about["python"][0]], dtype=torch.int64)
-        if about["python"][1] is not None:
-            tensors["about.gauss"] = torch.tensor([about["python"][1]], dtype=torch.float64)
+        position, has_gauss, cached = about["numpy"][1:]
+        version, gauss = about["python"]
+        return RandomState(DataPosition(about["epoch"], about["drawn"]), tensors, (position, has_gauss, cached), (version, gauss))
     except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
         return None
-    return position, tensors
-
-
-def draw_on(tensors: Mapping[str, Tensor], device: torch.device) -> None:
-    """Set torch's, numpy's and Python's sources to the states that `load_random_state` read."""
-    torch.set_rng_state(tensors["torch"])
-    if "cuda" in tensors and device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["cuda"], device)
-    position, has_gauss, cached = tensors["about.numpy"].tolist()
-    np.random.set_state(("MT19937", tensors["numpy"].numpy().astype(np.uint32), int(position), int(has_gauss), cached))
-    gauss = float(tensors["about.gauss"]) if "about.gauss" in tensors else None
-    random.setstate((int(tensors["about.python"]), tuple(tensors["python"].tolist()), gauss))

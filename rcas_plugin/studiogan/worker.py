@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm.auto import tqdm
 
 from rcas_plugin.gan import device_of
 from rcas_plugin.record import write_record
-from rcas_plugin.run.random_state import DataPosition, draw_on, load_random_state, save_random_state
+from rcas_plugin.run.random_state import DataPosition, RandomState, load_random_state, save_random_state
 from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.data_order import OrderedBatches
 from rcas_plugin.studiogan.interrupt import Interrupt
@@ -34,7 +33,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self._interrupt = Interrupt()
             self._first: tuple[int, float] | None = None
             self._data = DataPosition()
-            self._draws: Mapping[str, Tensor] | None = None
+            self._draws: RandomState | None = None
             if run.lifecycle is not None:
                 run.passes.watch(self.Gen, self.Gen_mapping if self.is_stylegan else None, self.Dis)
 
@@ -44,13 +43,11 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             if lifecycle is not None:
                 self._data = DataPosition(epoch_counter)
                 if lifecycle.step:
-                    found = load_random_state(
-                        Path(self.RUN.ckpt_dir), self.global_rank, lifecycle.step, self._sources, self._device
-                    )
-                    if found is None:
+                    self._draws = load_random_state(Path(self.RUN.ckpt_dir), self.global_rank, lifecycle.step, self._sources)
+                    if self._draws is None:
                         self._log("no file says where the run's random draws were; they begin anew")
                     else:
-                        self._data, self._draws = found
+                        self._data = self._draws.data
                 OrderedBatches(self.train_dataloader, self.RUN.seed, self._data)
             super().prepare_train_iter(epoch_counter=self._data.epoch)
             self._interrupt.listen()
@@ -77,7 +74,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
         def _draw_on(self) -> None:
             """Set every source of randomness to where the run was, before its first step; once."""
             if self._draws is not None:
-                draw_on(self._draws, self._device)
+                self._draws.draw_on(self._device)
                 self._draws = None
 
         def _keep_draws(self, step: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from rcas_plugin import RcasError
-from rcas_plugin.checkpoints.folder import read_states
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.lineage import FOLDER, Lineage, check_tasks, inherit, read_lineage
 from rcas_plugin.checkpoints.router import load_router
 from rcas_plugin.embedded import loop
@@ -113,15 +114,16 @@ def test_what_a_swap_records(twice: tuple[Path, Path]) -> None:
 def test_files_are_shared_and_never_written_again(room: Room, twice: tuple[Path, Path], tmp_path: Path) -> None:
     _, second = twice
     files = {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in (second / FOLDER).iterdir()}
-    record, state = read_record(second), read_states(second)["ema"]
-    inherited = inherit(second, record, state, tmp_path / "third")
+    checkpoint = Checkpoint.read(second)
+    inherited = inherit(checkpoint, tmp_path / "third")
     for path, (time, content) in files.items():
         assert (path.stat().st_mtime_ns, path.read_bytes()) == (time, content)
         assert (tmp_path / "third" / FOLDER / path.name).samefile(path)
-    assert inherit(second, record, state, tmp_path / "third") == inherited, "the same start again"
-    other = {**state, "linear0.bias": state["linear0.bias"] + 1}
+    assert inherit(checkpoint, tmp_path / "third") == inherited, "the same start again"
+    state = checkpoint.states["generator"]
+    other = {"state_dict": {**state, "linear0.bias": state["linear0.bias"] + 1}}
     with pytest.raises(RcasError, match=r"task-0002\.safetensors is there already, with another state"):
-        inherit(second, record, other, tmp_path / "third")
+        inherit(dataclasses.replace(checkpoint, contents={**checkpoint.contents, "G": other}), tmp_path / "third")
 
 
 def test_copies_where_the_file_system_has_no_links(
@@ -133,7 +135,7 @@ def test_copies_where_the_file_system_has_no_links(
         raise OSError("no links here")
 
     monkeypatch.setattr("os.link", refused)
-    inherit(second, read_record(second), read_states(second)["ema"], tmp_path / "third")
+    inherit(Checkpoint.read(second), tmp_path / "third")
     for path in (second / FOLDER).iterdir():
         copy = tmp_path / "third" / FOLDER / path.name
         assert copy.read_bytes() == path.read_bytes()

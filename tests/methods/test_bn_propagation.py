@@ -48,7 +48,7 @@ def loaded(pair: Any, method: BnPropagation, *, ema: bool = False) -> Gan:
     if ema:
         gan.ema = copy.deepcopy(gan.generator)
     states = {"generator": pair[0].state_dict(), "discriminator": pair[1].state_dict(), "ema": pair[0].state_dict()}
-    Lifecycle.evaluate(method, gan, Checkpoint.of_states(states))
+    Lifecycle.attach(method, gan, Checkpoint.of_states(states))
     method.load(gan, Checkpoint.of_states(states))
     return gan
 

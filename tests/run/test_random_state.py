@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from rcas_plugin.run.random_state import DataPosition, draw_on, load_random_state, random_state_file, save_random_state
+from rcas_plugin.run.random_state import DataPosition, load_random_state, random_state_file, save_random_state
 
 CPU = torch.device("cpu")
 
@@ -37,18 +37,18 @@ def test_every_source_draws_on(tmp_path: Path) -> None:
     expected = draws(source)
     assert expected != draws(source)
     other = torch.Generator()
-    loaded = load_random_state(tmp_path, 1, 40, {"latents": other, "unknown": torch.Generator()}, CPU)
+    loaded = load_random_state(tmp_path, 1, 40, {"latents": other, "unknown": torch.Generator()})
     assert loaded is not None
-    assert loaded[0] == DataPosition(2, 7)
-    draw_on(loaded[1], CPU)
+    assert loaded.data == DataPosition(2, 7)
+    loaded.draw_on(CPU)
     assert draws(other) == expected
 
 
 def test_a_file_of_another_step_or_none_begins_anew(tmp_path: Path) -> None:
-    assert load_random_state(tmp_path, 0, 40, {}, CPU) is None
+    assert load_random_state(tmp_path, 0, 40, {}) is None
     save_random_state(tmp_path, 0, 40, {}, DataPosition(), CPU)
-    assert load_random_state(tmp_path, 0, 39, {}, CPU) is None
-    assert load_random_state(tmp_path, 1, 40, {}, CPU) is None
+    assert load_random_state(tmp_path, 0, 39, {}) is None
+    assert load_random_state(tmp_path, 1, 40, {}) is None
     path = random_state_file(tmp_path, 0)
     path.write_bytes(path.read_bytes()[:100])
-    assert load_random_state(tmp_path, 0, 40, {}, CPU) is None, "cut short"
+    assert load_random_state(tmp_path, 0, 40, {}) is None, "cut short"

@@ -50,7 +50,7 @@ def _load_networks(original: Any) -> Any:
         method: Method = methods[swap.settings.method](context)
         if swap.mode == "evaluate":
             if checkpoint.adapted or checkpoint.record.is_of(swap.settings.method):  # else it is plain: pre-trained, or folded
-                Lifecycle.evaluate(method, gan, checkpoint)
+                Lifecycle.attach(method, gan, checkpoint)
             return networks
 
         def observe(pretrained: Gan | None) -> Observer | None:
