@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -137,7 +138,16 @@ def test_rehearsal_of_the_parts_without_studiogan(tmp_path: Path) -> None:
     assert found["importance"]["as torch computes"]["per_sample"]["relative_to_the_loop_in_float64"] < 1e-10
 
 
+@pytest.fixture
+def _in_the_background() -> Iterator[None]:
+    """A command that a shell starts in the background has SIGINT ignored, and so do its children."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.slow
+@pytest.mark.usefixtures("_in_the_background")
 def test_rehearsal_of_the_runs_of_main_py(tmp_path: Path) -> None:
     try:
         find_studiogan()

@@ -72,6 +72,7 @@ def _run(target: Callable[..., object], args: tuple[Any, ...], log: str, group: 
     _starting = threading.Lock()  # a forked process has the one that is held while it starts
     if group:
         os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell has started the command in the background
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for stream in (1, 2):
         os.dup2(file, stream)
