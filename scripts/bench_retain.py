@@ -12,31 +12,30 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
-import io
 import json
 import time
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from bench_swap import Data, Judge, Swap, features, load_data, training_data
-from PIL import Image
-from torch import Tensor, nn
+from swap_grid.data import Data, load_data
+from swap_grid.gans import build, pretrained
+from swap_grid.judge import Z_DIM, Judge, Swap, features
+from swap_grid.parts import OPTIONS, Part
+from swap_grid.runs import training_data
+from torch import Tensor
 from tqdm.auto import tqdm
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
-from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
-from rcas_plugin.files import atomic_path, write_json
-from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.files import write_json
+from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.methods.class_swap.method import ClassSwap
-from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
+from rcas_plugin.metrics.classifier import Classifier
 from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.run.lifecycle import Lifecycle
@@ -44,18 +43,15 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
 
-Z_DIM = 64
-SIZE = {"mnist": 16, "tiles": 32}  # of the images in the runs
-WIDTHS = (8, 16)  # of G and D in the runs
-TIMED_SIZE, TIMED_WIDTHS = 32, (16, 32)  # bench_swap.py's, of the step that is timed
-BATCH_SIZE = 32
-OPTIONS = {"batch_size": BATCH_SIZE, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
 PRETRAINING = {**OPTIONS, "g_lr": 5e-4, "d_lr": 5e-4}
-PRETRAIN_STEPS = {"mnist": 1500, "tiles": 1500}
-JUDGE_EPOCHS = {"mnist": 2, "tiles": 30}
-#: slot -> new class; the new one is not among the pre-trained ones
-PAIR = {"mnist": ("9", "0"), "tiles": ("blowhole", "crack")}
-STEPS, MEASUREMENTS = {"mnist": 320, "tiles": 200}, 4
+#: Smaller than bench_swap.py's, so that a run takes minutes.
+PARTS = {
+    "mnist": Part("mnist", ((("9",), ("0",)),), 320, 1500, 16, (8, 16), PRETRAINING, 2),
+    "tiles": Part("tiles", ((("blowhole",), ("crack",)),), 200, 1500, 32, (8, 16), PRETRAINING, 30),
+}
+#: Of the step that is timed: bench_swap.py's.
+TIMED = Part("mnist", (), 0, 0, 32, (16, 32))
+MEASUREMENTS = 4
 TRAINING_BATCHES = 40  # that are looked at in training mode
 FORMS = ("own pass", "step's fakes", "half of them", "no retain")
 
@@ -76,73 +72,6 @@ class Form(ClassSwap):
         return super().generator_loss(batch)
 
 
-def load(dataset: str, path: Path) -> Data:
-    """MNIST from its npz file; the tiles from a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray."""
-    if dataset == "mnist":
-        data = load_data("mnist", path)
-        images, test_images = (F.avg_pool2d(part, 32 // SIZE[dataset]) for part in (data.images, data.test_images))
-        return dataclasses.replace(data, images=images, test_images=test_images)
-    with zipfile.ZipFile(path) as archive:
-        entries = sorted(entry for entry in archive.namelist() if entry.endswith(".png"))
-        names = tuple(sorted({entry.split("/")[1] for entry in entries}))
-        parts = {}
-        for part in ("train", "valid"):
-            chosen = [entry for entry in entries if entry.startswith(f"{part}/")]
-            tiles = [Image.open(io.BytesIO(archive.read(entry))).convert("L") for entry in chosen]
-            resized = [tile.resize((SIZE[dataset],) * 2, Image.Resampling.LANCZOS) for tile in tiles]
-            stacked = torch.from_numpy(np.stack([np.asarray(tile) for tile in resized]))[:, None].float() / 127.5 - 1
-            parts[part] = (stacked, torch.tensor([names.index(entry.split("/")[1]) for entry in chosen]))
-    return Data(names, *parts["train"], *parts["valid"])
-
-
-def build(labels: int, size: int, widths: tuple[int, int] = WIDTHS) -> Gan:
-    """The embedded networks; each of G's blocks doubles the size, from 4."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        gan = Gan(Generator(Z_DIM, labels, widths[0]), Discriminator(labels, widths[1]), None, gaussian_latents(Z_DIM))
-    blocks = gan.generator.get_submodule("blocks")
-    assert isinstance(blocks, nn.ModuleList)
-    while 4 << len(blocks) > size:
-        del blocks[-1]
-    return gan
-
-
-def pretrained(out: Path, dataset: str, data: Data) -> Gan:
-    """The GAN of the classes without the new one, trained now or before."""
-    path = out / "pretrain" / f"{dataset}.pth"
-    kept = torch.tensor([index for index, name in enumerate(data.names) if name != PAIR[dataset][1]])
-    gan = build(len(kept), SIZE[dataset])
-    if not path.is_file():
-        chosen = torch.isin(data.classes, kept)
-        labels = torch.searchsorted(kept, data.classes[chosen])
-        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(len(kept)), PRETRAINING,
-                    torch.Generator().manual_seed(0), accelerated=True)  # fmt: skip
-        for step in tqdm(range(PRETRAIN_STEPS[dataset]), desc=f"pre-training {dataset}", unit="step", mininterval=10):
-            loop.step(step)
-        with atomic_path(path) as temporary:
-            torch.save({"G": gan.generator.state_dict(), "D": gan.discriminator.state_dict()}, temporary)
-        gan = build(len(kept), SIZE[dataset])
-    state = torch.load(path, weights_only=True)
-    gan.generator.load_state_dict(state["G"])
-    gan.discriminator.load_state_dict(state["D"])
-    return gan
-
-
-def judge_of(out: Path, dataset: str, data: Data) -> Judge:
-    """bench_swap.py's judge of this data set, trained now or before."""
-    path = out / "judge" / f"{dataset}.pth"
-    if not path.is_file():
-        trained = train_classifier(data.images, data.classes, len(data.names), epochs=JUDGE_EPOCHS[dataset])
-        with atomic_path(path) as temporary:
-            torch.save(trained.state_dict(), temporary)
-    classifier = Classifier(data.images.shape[1], len(data.names))
-    classifier.load_state_dict(torch.load(path, weights_only=True))
-    classifier.eval()
-    accuracy = float((predict(classifier, data.test_images) == data.test_classes).float().mean())
-    real = {index: features(classifier, data.images[data.classes == index][:2000]) for index in range(len(data.names))}
-    return Judge(classifier, accuracy, real)
-
-
 @torch.no_grad()
 def remaining_in_training_mode(swap: Swap, generator: torch.nn.Module, plan: LabelPlan) -> dict[str, float]:
     """The remaining labels' recognition and distance where batch norm takes the statistics of batches with all labels."""
@@ -151,7 +80,7 @@ def remaining_in_training_mode(swap: Swap, generator: torch.nn.Module, plan: Lab
     made, shown = [], []
     generator.train()
     for _ in range(TRAINING_BATCHES):
-        labels = live[torch.randint(len(live), (BATCH_SIZE,), generator=source)]
+        labels = live[torch.randint(len(live), (OPTIONS["batch_size"],), generator=source)]
         images = generator(torch.randn(len(labels), Z_DIM, generator=source), labels)
         kept = torch.isin(labels, rest)
         made.append(images[kept].float())
@@ -224,10 +153,10 @@ def time_steps(rounds: int) -> dict[str, dict[str, float]]:
     """
     names = ("fine_tune", *(form for form in FORMS if form != "no retain"))
     classes = torch.arange(1000) % 10
-    images = torch.rand(len(classes), 1, TIMED_SIZE, TIMED_SIZE) * 2 - 1
+    images = torch.rand(len(classes), 1, TIMED.size, TIMED.size) * 2 - 1
     data = Data(tuple("0123456789"), images, classes, images[:0], classes[:0])
-    swap = Swap(data, Judge(Classifier(1, 10), 0.0, {}), *((name,) for name in PAIR["mnist"]))
-    loops = {name: start(swap, build(9, TIMED_SIZE, TIMED_WIDTHS), name, 0, label_start={"how": "keep"})[0] for name in names}
+    swap = Swap(data, Judge(Classifier(1, 10), 0.0, {}), ("9",), ("0",))
+    loops = {name: start(swap, build(9, TIMED), name, 0, label_start={"how": "keep"})[0] for name in names}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for step in tqdm(range(rounds + 2), desc="steps in turn", unit="round", mininterval=10):
         turn = step % len(names)
@@ -324,17 +253,18 @@ def run_grid(args: argparse.Namespace) -> None:
     if args.rounds:
         write_json(args.out / "times.json", time_steps(args.rounds))
     swaps: dict[str, tuple[Swap, Gan]] = {}
-    for dataset in (name for name in PAIR if getattr(args, name) is not None):
-        data = load(dataset, getattr(args, dataset))
-        judge, (slot, new) = judge_of(args.out, dataset, data), PAIR[dataset]
+    for dataset in (name for name in PARTS if getattr(args, name) is not None):
+        part = PARTS[dataset]
+        data = load_data(dataset, getattr(args, dataset), part.size)
+        judge, (slots, new) = Judge.of(args.out, "first", dataset, data, part.judge_epochs), part.pairs[0]
         write_json(args.out / "judge" / f"{dataset}.json", {"judge": judge.accuracy})
-        swaps[dataset] = (Swap(data, judge, (slot,), (new,)), pretrained(args.out, dataset, data))
+        swaps[dataset] = (Swap(data, judge, slots, new), pretrained(args.out, part, data, new))
     wanted = [(dataset, form, seed) for seed in range(args.seeds) for dataset in swaps for form in args.forms]
     for dataset, form, seed in tqdm(wanted, desc="swaps", unit="swap"):
         path = _file(args.out, dataset, form, seed)
         if not path.is_file():
             swap, gan = swaps[dataset]
-            write_json(path, run_row(swap, copy.deepcopy(gan), form, seed, STEPS[dataset]))
+            write_json(path, run_row(swap, copy.deepcopy(gan), form, seed, PARTS[dataset].steps))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -353,7 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for form, figures in results["times"].items():
         print(f"{form}: " + ", ".join(f"{name} {value:.3f}" for name, value in figures.items()))
     ratio = {form: figures["step, of fine_tune's"] for form, figures in results["times"].items()}
-    for dataset in PAIR:
+    for dataset in PARTS:
         rows = {form: {seed: row for seed in range(args.seeds) if (row := _read(_file(args.out, dataset, form, seed)))}
                 for form in FORMS}  # fmt: skip
         own, table = rows["own pass"], {}
@@ -365,8 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print_table(dataset, table)
             results[dataset] = {**_read(args.out / "judge" / f"{dataset}.json"), "table": table, "rows": rows}
     what = {
-        "sizes": SIZE, "timed size": TIMED_SIZE, "widths": WIDTHS, "timed widths": TIMED_WIDTHS, "options": OPTIONS,
-        "steps": STEPS, "pretraining": {**PRETRAINING, "steps": PRETRAIN_STEPS}, "pairs": PAIR,
+        "options": OPTIONS, "parts": {name: dataclasses.asdict(part) for name, part in {**PARTS, "timed": TIMED}.items()},
     }  # fmt: skip
     write_json(args.out / "bench_retain.json", {**describe_run(), **what, **results})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +18,13 @@ from rcas_plugin.labels import LabelPlan
 
 @pytest.fixture
 def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    load_script("bench_swap")
     module = load_script("bench_retain")
-    for name, value in (
-        ("WIDTHS", (1, 2)), ("TIMED_WIDTHS", (1, 2)), ("STEPS", {"mnist": 4}), ("PRETRAIN_STEPS", {"mnist": 2}),
-        ("MEASUREMENTS", 1), ("BATCH_SIZE", 8), ("JUDGE_EPOCHS", {"mnist": 1}), ("TRAINING_BATCHES", 4),
-    ):  # fmt: skip
-        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "MEASUREMENTS", 1)
+    monkeypatch.setattr(module, "TRAINING_BATCHES", 4)
+    monkeypatch.setattr(module, "TIMED", dataclasses.replace(module.TIMED, widths=(1, 2)))
+    monkeypatch.setitem(module.OPTIONS, "batch_size", 8)
+    tiny = dataclasses.replace(module.PARTS["mnist"], widths=(1, 2), steps=4, pretrain_steps=2, judge_epochs=1)
+    monkeypatch.setitem(module.PARTS, "mnist", tiny)
     return module
 
 

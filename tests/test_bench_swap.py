@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -17,14 +18,14 @@ from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.metrics.classifier import Classifier
 
-ROOT = Path(__file__).parents[1]
+PAIRS = ((("9",), ("0",)), (("4",), ("0",)))
 
 
 @pytest.fixture
 def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load_script("bench_swap")
-    monkeypatch.setattr(module, "STEPS", {"mnist": 40})
-    monkeypatch.setattr(module, "PAIRS", {"mnist": [(("9",), ("0",)), (("4",), ("0",))]})
+    monkeypatch.setitem(module.PARTS, "mnist", dataclasses.replace(module.PARTS["mnist"], steps=40, pairs=PAIRS))
+    monkeypatch.setitem(module.OPTIONS, "batch_size", 4)
     return module
 
 
@@ -42,7 +43,7 @@ def row(distances: dict[int, float], prepare_s: float = 0.0, old: float = 0.0, r
 
 def test_the_table_counts_preparation_as_steps(bench: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "rows").mkdir()
-    for pair in bench.PAIRS["mnist"]:
+    for pair in PAIRS:
         for name, content in (
             ("fine_tune", row({0: 100, 10: 80, 20: 60, 30: 20, 40: 20}, old=1.0, remaining=1.0)),
             ("class_swap", row({0: 30, 10: 10, 20: 10, 30: 10, 40: 10}, prepare_s=5.0)),
@@ -76,10 +77,12 @@ def tiny(bench: ModuleType, images: int = 40) -> Any:
     """Random images and a random judge: (data, judge)."""
     torch.manual_seed(0)
     drawn, classes = torch.rand(images, 1, 32, 32) - 0.5, torch.arange(images) % 10
-    data = bench.Data(tuple("0123456789"), drawn, classes, drawn, classes)
+    from swap_grid.data import Data
+    from swap_grid.judge import features
+
+    data = Data(tuple("0123456789"), drawn, classes, drawn, classes)
     classifier = Classifier(1, 10, width=2).eval()
-    real = {index: bench.features(classifier, drawn[classes == index]) for index in range(10)}
-    bench.OPTIONS["batch_size"] = 4
+    real = {index: features(classifier, drawn[classes == index]) for index in range(10)}
     return data, bench.Judge(classifier, 0.1, real)
 
 
@@ -95,7 +98,7 @@ def test_a_row(bench: ModuleType) -> None:
 
 
 def test_stage_bn_is_a_part_of_the_run(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench, "STEPS", {"mnist": 720, "cifar": 480})
+    monkeypatch.setitem(bench.PARTS, "mnist", dataclasses.replace(bench.PARTS["mnist"], steps=720))
     name, pair = "bn_propagation, with ft", (("9",), ("0",))
     found = {part: bench.Row(part, 0, pair, name, 50).section["stages"] for part in ("mnist", "cifar")}
     assert found == {"mnist": {"bn": 72}, "cifar": {"bn": 48}}
@@ -115,9 +118,11 @@ def test_a_move_to_five_other_classes(bench: ModuleType) -> None:
 def test_few_images_are_drawn_by_the_seed(bench: ModuleType) -> None:
     swap = bench.Swap(*tiny(bench, 100), ("9",), ("0",))
     plan = LabelPlan(9, {8: 0}, {label: label + 1 for label in range(8)}, (), ())
-    (images, labels), (again, _), (other, _) = (bench.training_data(swap, plan, 3, seed) for seed in (0, 0, 1))
+    from swap_grid.runs import balanced, training_data
+
+    (images, labels), (again, _), (other, _) = (training_data(swap, plan, 3, seed) for seed in (0, 0, 1))
     assert torch.bincount(labels).tolist() == [10] * 8 + [3]
     assert torch.equal(images, again)
     assert not torch.equal(images, other)
-    assert len(bench.training_data(swap, plan, 0, 0)[1]) == 90
-    assert torch.bincount(labels[bench.balanced(labels, plan)]).tolist() == [10] * 8 + [9], "3 images, each shown three times"
+    assert len(training_data(swap, plan, 0, 0)[1]) == 90
+    assert torch.bincount(labels[balanced(labels, plan)]).tolist() == [10] * 8 + [9], "3 images, each shown three times"
