@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,7 +18,25 @@ from tqdm.auto import tqdm
 from rcas_plugin.gan import seeded
 
 
-class Classifier(nn.Module):
+class ImageClassifier(nn.Module):
+    """What judges images: features of them, and a linear `head` that names a class by those."""
+
+    head: nn.Linear
+
+    def features(self, images: Tensor) -> Tensor:
+        """(n, d) features of images (n, channels, height, width) in [-1, 1]."""
+        raise NotImplementedError
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, num_classes)."""
+        return cast(Tensor, self.head(self.features(images)))
+
+
+#: The kind of network that is trained.
+Network = TypeVar("Network", bound=ImageClassifier)
+
+
+class Classifier(ImageClassifier):
     """Three strided convolution blocks and two linear layers; any image size from 16 on.
 
     Args:
@@ -41,10 +59,6 @@ class Classifier(nn.Module):
         """(n, 8 * width) features of images (n, channels, height, width) in [-1, 1]."""
         return cast(Tensor, self.embed(self.body(images)))
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits (n, num_classes)."""
-        return cast(Tensor, self.head(self.features(images)))
-
 
 def train_classifier(
     images: Tensor,
@@ -60,34 +74,60 @@ def train_classifier(
     """Train a `Classifier` on real images (n, channels, height, width) in [-1, 1], each shifted by up to `shift` pixels."""
     with seeded(seed, torch.device("cpu")):
         model = Classifier(images.shape[1], num_classes)
-        steps = epochs * (len(images) // batch_size + 1)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
-        model.train()
-        bar = tqdm(total=steps, desc="classifier", unit="step", delay=2, disable=None if progress else True)
-        for _ in range(epochs):
-            order = torch.randperm(len(images))
-            for part in order.split(batch_size):
-                dx, dy = (int(torch.randint(-shift, shift + 1, ())) for _ in range(2))
-                batch = torch.roll(images[part], (dy, dx), dims=(2, 3))
-                loss = F.cross_entropy(model(batch), labels[part])
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                schedule.step()
-                bar.update(1)
-        bar.close()
+        return fit(model, images, labels, epochs=epochs, batch_size=batch_size, shift=shift, progress=progress)
+
+
+def fit(
+    model: Network,
+    images: Tensor,
+    labels: Tensor,
+    *,
+    epochs: int,
+    batch_size: int,
+    shift: int,
+    progress: bool = True,
+    name: str = "classifier",
+) -> Network:
+    """The network, trained in place and put in evaluation mode; draws from torch's random state, which the caller has seeded.
+
+    Args:
+        model: in any mode.
+        images: real ones (n, channels, height, width) in [-1, 1].
+        labels: (n,) class indices.
+        epochs: passes over the images.
+        batch_size: images a step.
+        shift: each batch is rolled by up to so many pixels each way.
+        progress: show a bar where it takes over two seconds.
+        name: of the bar.
+    """
+    steps = epochs * (len(images) // batch_size + 1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+    model.train()
+    bar = tqdm(total=steps, desc=name, unit="step", delay=2, disable=None if progress else True)
+    for _ in range(epochs):
+        order = torch.randperm(len(images))
+        for part in order.split(batch_size):
+            dx, dy = (int(torch.randint(-shift, shift + 1, ())) for _ in range(2))
+            batch = torch.roll(images[part], (dy, dx), dims=(2, 3))
+            loss = F.cross_entropy(model(batch), labels[part])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            bar.update(1)
+    bar.close()
     return model.eval()
 
 
 @torch.no_grad()
-def predict(model: Classifier, images: Tensor, batch_size: int = 512) -> Tensor:
+def predict(model: ImageClassifier, images: Tensor, batch_size: int = 512) -> Tensor:
     """The class (n,) that the classifier names for each image."""
     return torch.cat([model(part).argmax(1) for part in images.split(batch_size)])
 
 
 @torch.no_grad()
-def recognised(model: Classifier, images: Tensor, labels: Tensor, classes: Sequence[int]) -> dict[int, float]:
+def recognised(model: ImageClassifier, images: Tensor, labels: Tensor, classes: Sequence[int]) -> dict[int, float]:
     """For each label, the part of its images that the classifier calls `classes[label]`."""
     predicted = predict(model, images)
     return {int(label): float((predicted[labels == label] == classes[int(label)]).float().mean()) for label in labels.unique()}
