@@ -6,20 +6,19 @@ other label stays exactly as it was, and the old class is gone from the slot as 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, Literal
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from rcas_plugin.gan import GENERATOR, Gan, device_of, discriminate, frozen_eval, generate, part_sizes, seeded
+from rcas_plugin.gan import GENERATOR, Gan, device_of, frozen_eval, generate, seeded
+from rcas_plugin.methods.features import FeatureTarget, LayerFeatures
 from rcas_plugin.settings.common import Section
 from rcas_plugin.weights.accelerate import autocast
 from rcas_plugin.weights.label_bound import LabelBound, find_label_bound
-from rcas_plugin.weights.synapses import find_synapses
 
 
 class LabelStartSettings(Section):
@@ -144,9 +143,9 @@ def fit_features(
     """
     device, source = device_of(gan.generator), torch.Generator().manual_seed(seed)
     losses = []
-    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), _features(gan.discriminator) as features:
-        with torch.no_grad(), autocast(device, accelerated):
-            target = _moments(features, gan, real.to(device), label, batch_size)
+    with frozen_eval(gan.generator, gan.discriminator), seeded(seed, device), LayerFeatures(gan.discriminator) as features:
+        with autocast(device, accelerated):
+            target = FeatureTarget(features, label, real.to(device), batch_size)
         for parameter in parameters:
             parameter.requires_grad_(True)
         optimizer = torch.optim.Adam(parameters, lr)
@@ -156,8 +155,7 @@ def fit_features(
             z = gan.latents(batch_size, source).to(device)
             labels = torch.full((batch_size,), label, device=device)
             with autocast(device, accelerated), torch.enable_grad():
-                maps = _look(features, gan, generate(gan.generator, z, labels), labels)
-                loss = _distance(_summary(maps), target)
+                loss = target.distance(generate(gan.generator, z, labels))
             optimizer.zero_grad()
             loss.backward()
             after_backward()
@@ -182,69 +180,3 @@ def _copies(gan: Gan, bound: LabelBound) -> list[LabelBound]:
     if bound.role == GENERATOR and gan.ema is not None:
         return [bound, bound.in_model(gan.ema)]
     return [bound]
-
-
-# features -------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _features(discriminator: nn.Module) -> Iterator[list[Tensor]]:
-    """Yield the list that D's convolutions append their outputs to, in the order of their calls; the reader clears it."""
-    outputs: list[Tensor] = []
-    convolutions = [synapse.module for synapse in find_synapses(discriminator, frozenset({"conv"})).values()]
-
-    def record(module: nn.Module, args: Any, output: Tensor) -> Tensor:
-        outputs.append(output)
-        return output.clone()  # an activation that follows in place must not change what was recorded
-
-    handles = [module.register_forward_hook(record) for module in convolutions]
-    try:
-        yield outputs
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def _look(features: list[Tensor], gan: Gan, images: Tensor, labels: Tensor) -> list[Tensor]:
-    """D's features of the images, (n, channels, …) for each layer, from one pass or several."""
-    passes = []
-    sizes = part_sizes(gan.discriminator, len(images))
-    for part, own_labels in zip(images.split(sizes), labels.split(sizes), strict=True):
-        features.clear()
-        outputs = discriminate(gan.discriminator, part, own_labels)
-        if outputs.get("h") is not None:  # D's last features, of all blocks together
-            features.append(outputs["h"][..., None])
-        passes.append([layer[: len(part)] for layer in features])
-    return [torch.cat(layers) for layers in zip(*passes, strict=True)] if len(passes) > 1 else passes[0]
-
-
-def _summary(features: Sequence[Tensor]) -> list[Tensor]:
-    """For each layer the mean over images of the map, and the standard deviation over images of its spatial mean."""
-    summary = []
-    for layer in features:
-        values = layer.float()
-        summary += [values.mean(0), values.flatten(2).mean(2).std(0)]
-    return summary
-
-
-def _moments(features: list[Tensor], gan: Gan, images: Tensor, slot: int, batch_size: int) -> list[Tensor]:
-    """The summary of all real images; only sums of maps are kept from part to part."""
-    sums: list[Tensor] = []
-    spatial: list[list[Tensor]] = []
-    for part in images.split(batch_size):
-        labels = torch.full((len(part),), slot, device=part.device)
-        maps = [values.float() for values in _look(features, gan, part, labels)]
-        totals = [values.sum(0) for values in maps]
-        sums = [before + now for before, now in zip(sums, totals, strict=True)] if sums else totals
-        spatial.append([values.flatten(2).mean(2) for values in maps])
-    summary = []
-    for total, *means in zip(sums, *spatial, strict=True):
-        of_all = torch.cat(means)
-        spread = of_all.std(0) if len(of_all) > 1 else torch.full_like(of_all[0], torch.nan)  # one image has none
-        summary += [total / len(images), spread]
-    return summary
-
-
-def _distance(summary: Sequence[Tensor], target: Sequence[Tensor]) -> Tensor:
-    pairs = [(a, b) for a, b in zip(summary, target, strict=True) if not b.isnan().any()]
-    return torch.stack([(a - b).square().mean() / b.square().mean().clamp_min(1e-12) for a, b in pairs]).sum()

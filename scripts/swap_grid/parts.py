@@ -51,6 +51,6 @@ PARTS: dict[str, Part] = {
     "tiles": Part("tiles", TILE_PAIRS, 480, 6000, judge_epochs=40),
     # narrower networks and fewer steps, for a processor without fast convolutions
     "mnist, narrow": Part("mnist", MNIST_PAIRS[:3], 240, 2000, 16, (8, 16), QUICK, 2),
-    "cifar, narrow": Part("cifar", CIFAR_PAIRS[:3], 240, 4000, 32, (8, 16), QUICK, 15),
+    "cifar, narrow": Part("cifar", CIFAR_PAIRS[:3], 240, 2500, 16, (8, 16), QUICK, 12),
     "tiles, narrow": Part("tiles", TILE_PAIRS, 240, 4000, 32, (8, 16), QUICK, 40),
 }
