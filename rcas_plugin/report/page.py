@@ -67,6 +67,7 @@ class Section:
     confusion: list[Picture] = field(default_factory=list)
     edited: str = ""
     judge: str = ""
+    best: str = ""
     settings: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -92,7 +93,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         quantity = next(iter(panel))
         distance = file == "curve_distance"
         draw_curves(out / f"{file}.png", panel, logarithmic=[quantity] if distance else [],
-                    levels={quantity: level} if distance and level is not None else None)  # fmt: skip
+                    levels={quantity: level} if distance and level is not None else None,
+                    marked={group.name: group.best_steps for group in groups})  # fmt: skip
         curves.append(
             Picture(out / f"{file}.png", "", f"{quantity} over the steps of {', '.join(group.name for group in groups)}")
         )
@@ -124,12 +126,14 @@ def _section(group: Group, stem: Path) -> Section:
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)
-    confusion, classes = run.last["confusion"], run.metrics["judge"]["classes"]
+    confusion, classes = run.kept["confusion"], run.metrics["judge"]["classes"]
     if len(classes) <= CLASSES:
         names = {f"{label}: {run.metrics['labels'][int(label)]}": counts for label, counts in confusion.items()}
         draw_confusion(stem.with_name(f"{stem.name}_confusion.png"), names, classes)
         section.confusion = [Picture(stem.with_name(f"{stem.name}_confusion.png"), "images of each label, in percent",
                                      "Matrix: labels down, the class that the judge sees across")]  # fmt: skip
+    if run.metrics.get("best"):
+        section.best = f"The best state is step {run.kept_step}: {run.metrics['best']['why']}. StudioGAN's -best loads it."
     judge = run.metrics["judge"]
     new = [slot["new"] for slot in run.metrics["slots"].values()]
     by_class = "; ".join(
@@ -152,17 +156,21 @@ def _section(group: Group, stem: Path) -> Section:
 def _images(run: Run, stem: Path) -> list[Picture]:
     if not (run.folder / FOLDER).is_dir():
         return []
-    last = list(moments(run.folder).values())[-1]
+    by_step = moments(run.folder)
+    last, kept = list(by_step.values())[-1], by_step.get(run.kept_step)
     names, slots = run.metrics["labels"], run.metrics["slots"]
     captions = {
         "before": ("before", "the pre-trained GAN"),
         "reinit": ("reinit", "after preparation, before any training step"),
+        **({kept: ("best", f"after {run.kept_step} steps")} if kept not in (None, "reinit", last) else {}),
         last: ("after", f"after {last.removeprefix('step=')} steps"),
     }
     pictures = []
     for moment, (file, caption) in captions.items():
         if not (run.folder / FOLDER / f"{moment}.npz").is_file():
             continue
+        if moment == kept:
+            caption += ", the best state"
         images, labels = load_snapshot(run.folder, moment)
         live = sorted(set(labels.tolist()), key=lambda label: (str(label) not in slots, label))[:ROWS]
         rows = {label: _row_name(label, names, slots) for label in live}

@@ -1,7 +1,8 @@
-"""The sentence that a report begins with."""
+"""The sentence that a report begins with: the best state, which the run keeps, and what training made of the start."""
 
 from __future__ import annotations
 
+from rcas_plugin.metrics.best import NOISE, TOLERANCE, costs, old_cost, remaining_cost
 from rcas_plugin.report.runs import Run
 
 #: What the verdict calls there, gone and intact: the part of its images that shows the new class, the part that shows the old
@@ -10,23 +11,78 @@ THERE, GONE, LOST = 0.8, 0.05, 0.02
 
 
 def verdict(run: Run) -> str:
-    """A sentence that says whether the new class is there, the old one gone, and the others intact."""
-    last, before = run.last, run.metrics.get("before", {})
+    """A sentence that says, of the best state, whether the new class is there, the old one gone, and the others intact; which
+    step that is; and where training made it worse, that it did."""
+    kept, before = run.kept, run.metrics.get("before", {})
     slots = run.metrics["slots"].values()
     news, olds = (" and ".join(str(slot[which]) for slot in slots if slot[which] is not None) for which in ("new", "old"))
-    recognised = last["new"].get("recognised")
+    recognised = kept["new"].get("recognised")
     there = "cannot be judged" if recognised is None else "is there" if recognised >= THERE else "is only partly there"
     if recognised is not None and recognised < 0.2:
         there = "is not there"
     parts = [f"the new class {news} {there}"]
-    if last["old"]:
-        left = last["old"].get("left")
+    if kept["old"]:
+        left = kept["old"].get("left")
         parts.append(f"the old class {olds} is {'gone' if left is not None and left <= GONE else 'not gone'}")
-    rest = last["remaining"].get("recognised")
+    rest = kept["remaining"].get("recognised")
     if rest is not None:
         was = before.get("remaining", {}).get("recognised")
-        parts.append(
-            "the remaining labels are intact" if was is None or rest >= was - LOST else "the remaining labels have suffered"
-        )
+        intact = (was is None or rest >= was - LOST) and remaining_cost(kept, before) == 1
+        parts.append(f"the remaining labels {'are intact' if intact else 'have suffered'}")
     sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return sentence[0].upper() + sentence[1:] + "."
+    return f"{sentence[0].upper()}{sentence[1:]}: {_which(run)}{_worse(run)}{'; it ended by itself' if run.stopped else ''}."
+
+
+def _which(run: Run) -> str:
+    """Which step the best state is."""
+    step, last = run.kept_step, max(run.steps)
+    if step == last:
+        return f"kept is step {step}, the last"
+    return "kept is step 0, right after preparation" if step == 0 else f"kept is step {step} of {last}"
+
+
+def _worse(run: Run) -> str:
+    """A clause where a run ended worse than its start, or keeps a state that is farther from the new class; else nothing."""
+    first, last, step = 0, max(run.steps), run.kept_step
+    if first not in run.steps or last == first:
+        return ""
+    of_step = costs(run.steps, run.metrics.get("before"))
+    clause = ""
+    if of_step[last] > of_step[first] * (1 + NOISE) or (step == first and of_step[last] > of_step[first]):
+        clause = f"; training made it worse ({_change(run, first, last)})"
+    start, now = (run.curve("new", "frechet_distance").get(at) for at in (first, step))
+    if start is not None and now is not None and now > start * (1 + NOISE):
+        clause += f"; it is farther from the new class than step 0 ({_two(start, now)}), {_gained(run, first, step)}"
+    return clause
+
+
+def _change(run: Run, first: int, last: int) -> str:
+    """What got worse between two steps, in figures."""
+    before = run.metrics.get("before", {})
+    start, end = run.steps[first], run.steps[last]
+    distance, recognised = run.curve("new", "frechet_distance"), run.curve("new", "recognised")
+    changes = []
+    if last not in (distance or recognised):
+        return "at its end nothing is known of the new class"
+    if first in distance and distance[last] > distance[first]:
+        changes.append(f"distance {_two(distance[first], distance[last])}")
+    elif not distance and first in recognised and recognised[last] < recognised[first]:
+        changes.append(f"recognised {recognised[first]:.1%} to {recognised[last]:.1%}")
+    if old_cost(end) > old_cost(start):
+        changes.append(f"old class left {start['old']['left']:.1%} to {end['old']['left']:.1%}")
+    if remaining_cost(end, before) > remaining_cost(start, before):
+        rest = run.curve("remaining", "frechet_distance")
+        known = f"' distance {_two(rest[first], rest[last])}" if {first, last} <= set(rest) else " lost more"
+        changes.append(f"the remaining labels{known}")
+    return ", ".join(changes)
+
+
+def _gained(run: Run, first: int, step: int) -> str:
+    """What the best state has over the first one, where that is nearer to the new class."""
+    if old_cost(run.steps[first]) > old_cost(run.steps[step]):
+        return f"whose slot still showed the old class in {run.steps[first]['old']['left']:.1%}"
+    return f"whose remaining labels were over {TOLERANCE} times as far as before the swap"
+
+
+def _two(start: float, end: float) -> str:
+    return f"{start:.3g} to {end:.3g}"
