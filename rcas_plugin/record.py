@@ -63,7 +63,7 @@ class LineageSwap(FromFile):
         run: the name of its run, to be shown.
         task: the name of its file in `tasks/`; None where there is none.
         sha256: of that file.
-        figures: label -> the figures of the new class in the state that the next swap started from; empty where it was not judged.
+        figures: label -> the figures of the new class in the state that the next swap started from; empty where it has none.
     """
 
     method: str

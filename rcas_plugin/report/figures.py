@@ -42,11 +42,10 @@ def distances(one: Group) -> list[tuple[str, str]]:
     """The Fréchet distances at the best state and at the end, each with its name, and the step of the best state."""
     parts = {"distance to the new class": "new", "distance of the remaining": "remaining"}
     steps = sorted(set(one.best_steps))
-    return [
-        *((name, _plain(one.at_best(part, "frechet_distance"))) for name, part in parts.items()),
-        *((f"{name}, at the end", _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()),
-        ("best state", "step " + (f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}")),
-    ]
+    kept = [(name, _plain(one.at_best(part, "frechet_distance"))) for name, part in parts.items()]
+    end = [(f"{name}, at the end", _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()]
+    best = "not recorded" if not steps else f"step {steps[0]}" + (f" to {steps[-1]}" if len(steps) > 1 else "")
+    return [*kept, *end, ("best state", best)]
 
 
 def rows_of_parts(run: Run) -> list[list[str]]:
@@ -60,7 +59,7 @@ def rows_of_parts(run: Run) -> list[list[str]]:
             values = (moments.get(moment) or {}).get(part)
             if values:
                 shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
-                rows.append([name, f"{moment}, best" if moment == kept else moment, *cells(shown)])
+                rows.append([name, f"{moment}, best" if moment == f"step {run.best_step}" else moment, *cells(shown)])
     return rows
 
 

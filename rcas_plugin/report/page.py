@@ -133,7 +133,8 @@ def _section(group: Group, stem: Path) -> Section:
         section.confusion = [Picture(stem.with_name(f"{stem.name}_confusion.png"), "images of each label, in percent",
                                      "Matrix: labels down, the class that the judge sees across")]  # fmt: skip
     if run.metrics.get("best"):
-        section.best = f"The best state is step {run.kept_step}: {run.metrics['best']['why']}. StudioGAN's -best loads it."
+        why = run.metrics["best"].get("why") or "no reason is recorded"
+        section.best = f"The best state is step {run.kept_step}: {why}. StudioGAN's -best loads it."
     judge = run.metrics["judge"]
     new = [slot["new"] for slot in run.metrics["slots"].values()]
     by_class = "; ".join(
@@ -157,7 +158,7 @@ def _images(run: Run, stem: Path) -> list[Picture]:
     if not (run.folder / FOLDER).is_dir():
         return []
     by_step = moments(run.folder)
-    last, kept = list(by_step.values())[-1], by_step.get(run.kept_step)
+    last, kept = list(by_step.values())[-1], by_step.get(-1 if run.best_step is None else run.best_step)
     names, slots = run.metrics["labels"], run.metrics["slots"]
     captions = {
         "before": ("before", "the pre-trained GAN"),
@@ -166,11 +167,10 @@ def _images(run: Run, stem: Path) -> list[Picture]:
         last: ("after", f"after {last.removeprefix('step=')} steps"),
     }
     pictures = []
-    for moment, (file, caption) in captions.items():
+    for moment, (file, when) in captions.items():
+        caption = f"{when}, the best state" if moment == kept else when
         if not (run.folder / FOLDER / f"{moment}.npz").is_file():
             continue
-        if moment == kept:
-            caption += ", the best state"
         images, labels = load_snapshot(run.folder, moment)
         live = sorted(set(labels.tolist()), key=lambda label: (str(label) not in slots, label))[:ROWS]
         rows = {label: _row_name(label, names, slots) for label in live}

@@ -64,14 +64,19 @@ class Run:
         return list(self.steps.values())[-1]
 
     @property
-    def kept_step(self) -> int:
-        """The step of the best state, which the run's best weights hold; the last one where no version recorded it."""
+    def best_step(self) -> int | None:
+        """The step of the best state, which the run's best weights hold; None where no version recorded one."""
         recorded = (self.metrics.get("best") or {}).get("step")
-        return int(recorded) if recorded in self.steps else max(self.steps)
+        return recorded if recorded in self.steps else None
+
+    @property
+    def kept_step(self) -> int:
+        """The step of the best state; where none was recorded the best weights are the newest ones, and it is the last."""
+        return max(self.steps) if self.best_step is None else self.best_step
 
     @property
     def kept(self) -> dict[str, Any]:
-        """The figures of the best state."""
+        """The figures at `kept_step`."""
         return self.steps[self.kept_step]
 
     @property
@@ -105,15 +110,15 @@ class Group:
         return mean_interval(known) if known else None
 
     def at_best(self, part: str, figure: str) -> Interval | None:
-        """The same at the best state of each run, which its best weights hold."""
+        """The same at the state that each run keeps as its best."""
         values = [run.kept[part].get(figure) for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
 
     @property
     def best_steps(self) -> list[int]:
-        """The steps of the runs' best states."""
-        return [run.kept_step for run in self.runs]
+        """The steps of the runs' best states, where they are recorded."""
+        return [run.best_step for run in self.runs if run.best_step is not None]
 
     def curve(self, part: str, figure: str) -> dict[int, Interval]:
         """Step -> the mean and interval of a figure, at the steps that every run has."""

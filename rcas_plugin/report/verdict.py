@@ -30,30 +30,34 @@ def verdict(run: Run) -> str:
         intact = (was is None or rest >= was - LOST) and remaining_cost(kept, before) == 1
         parts.append(f"the remaining labels {'are intact' if intact else 'have suffered'}")
     sentence = ", ".join(parts[:-1]) + (" and " if len(parts) > 1 else "") + parts[-1]
-    return f"{sentence[0].upper()}{sentence[1:]}: {_which(run)}{_worse(run)}{'; it ended by itself' if run.stopped else ''}."
+    clauses = [*_which(run), *_worse(run), *(["the run ended by itself"] if run.stopped else [])]
+    return f"{sentence[0].upper()}{sentence[1:]}{': ' if clauses else ''}{'; '.join(clauses)}."
 
 
-def _which(run: Run) -> str:
-    """Which step the best state is."""
-    step, last = run.kept_step, max(run.steps)
+def _which(run: Run) -> list[str]:
+    """Which step the best state is; nothing where none is recorded."""
+    step, last = run.best_step, max(run.steps)
+    if step is None:
+        return []
     if step == last:
-        return f"kept is step {step}, the last"
-    return "kept is step 0, right after preparation" if step == 0 else f"kept is step {step} of {last}"
+        return [f"kept is step {step}, the last"]
+    return ["kept is step 0, right after preparation" if step == 0 else f"kept is step {step} of {last}"]
 
 
-def _worse(run: Run) -> str:
-    """A clause where a run ended worse than its start, or keeps a state that is farther from the new class; else nothing."""
-    first, last, step = 0, max(run.steps), run.kept_step
-    if first not in run.steps or last == first:
-        return ""
+def _worse(run: Run) -> list[str]:
+    """Clauses where a run ended worse than its start, or keeps a state that is farther from the new class."""
+    last, step = max(run.steps), run.kept_step
+    if 0 not in run.steps or last == 0:
+        return []
     of_step = costs(run.steps, run.metrics.get("before"))
-    clause = ""
-    if of_step[last] > of_step[first] * (1 + NOISE) or (step == first and of_step[last] > of_step[first]):
-        clause = f"; training made it worse ({_change(run, first, last)})"
-    start, now = (run.curve("new", "frechet_distance").get(at) for at in (first, step))
-    if start is not None and now is not None and now > start * (1 + NOISE):
-        clause += f"; it is farther from the new class than step 0 ({_two(start, now)}), {_gained(run, first, step)}"
-    return clause
+    clauses = []
+    if of_step[last] > of_step[0] * (1 if step == 0 else 1 + NOISE):
+        what = "it ended worse than it began" if 0 < step < last else "training made it worse"
+        clauses.append(f"{what} ({_change(run, 0, last)})")
+    start, kept = (run.curve("new", "frechet_distance").get(at) for at in (0, step))
+    if not (clauses and step == last) and start is not None and kept is not None and kept > start * (1 + NOISE):
+        clauses.append(f"it is farther from the new class than step 0 was ({_two(start, kept)}), {_lost(run, step)}")
+    return clauses
 
 
 def _change(run: Run, first: int, last: int) -> str:
@@ -77,11 +81,11 @@ def _change(run: Run, first: int, last: int) -> str:
     return ", ".join(changes)
 
 
-def _gained(run: Run, first: int, step: int) -> str:
-    """What the best state has over the first one, where that is nearer to the new class."""
-    if old_cost(run.steps[first]) > old_cost(run.steps[step]):
-        return f"whose slot still showed the old class in {run.steps[first]['old']['left']:.1%}"
-    return f"whose remaining labels were over {TOLERANCE} times as far as before the swap"
+def _lost(run: Run, step: int) -> str:
+    """What step 0 lacks beside a state that is farther from the new class."""
+    if old_cost(run.steps[0]) > old_cost(run.steps[step]):
+        return f"where {run.steps[0]['old']['left']:.1%} of the slot still showed the old class"
+    return f"where the remaining labels were over {TOLERANCE} times as far off as before the swap"
 
 
 def _two(start: float, end: float) -> str:
