@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import yaml
 
+from rcas_plugin.checkpoints.best import kept_step
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
@@ -137,6 +138,8 @@ def plan_swap(
         raise RcasError("--steps is missing; the config does not say how long the pre-training was")
     config["RCAS"], options["total_steps"] = section, total
 
+    # what a swap keeps as its best is what its report shows; of other runs the newest weights are the ones that were meant
+    best = run is None and record.best is not None and record.best.step == kept_step(ckpt)
     step = 0 if run is None else int(read_checkpoint(checkpoint_files(run)["D"])["step"])
     # upstream makes one step more than it was asked for, and saves that too where each step is saved
     save_freq = max(2, total // SAVES)
@@ -145,11 +148,11 @@ def plan_swap(
         studiogan, "-t", "-ckpt", str(run or ckpt), "-data", str(data), "-save", str(out), "-hdf5", "-l",
         "--pre_resizer", "lanczos", "-metrics", "none", "--print_freq", str(save_freq), "--save_freq", str(save_freq),
         *([] if torch.cuda.is_available() else ["--num_workers", "0"]),
-        *(["-best"] if run is None and record.best is not None else []),
+        *(["-best"] if best else []),
     )  # fmt: skip
     sentences = [f"{method}: label {slot} of {ckpt} becomes {new}, in {total} steps; it goes to {out}"]
-    if run is None and record.best is not None:
-        sentences.append(f"starts from the best state of that run, step {record.best.step}")
+    if best:
+        sentences.append(f"starts from the best state of that run, step {kept_step(ckpt)}")
     if run is not None:
         sentences.append(f"goes on after step {step}, in {run}")
     seconds = record.seconds_per_step

@@ -203,7 +203,8 @@ class Observer:
         before = self._content.get("before")
         # runs of version 0.1 say nothing; their best weights are their newest
         last = max((step for step in steps if step < newest), default=newest)
-        held = {step: steps[step] for step in (last if self.best is None else self.best, newest)}
+        kept = self.best if self.best is not None and self.best in steps else last
+        held = {step: steps[step] for step in (kept, newest)}
         chosen = best_step(held, before)
         self._content["best"] = {"step": chosen, "why": reason(steps, before, chosen)}
 

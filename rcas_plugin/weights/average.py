@@ -5,7 +5,7 @@ It is kept beside the generator and not as a second network, as one with spectra
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Average:
         self.tensors = {name: tensor.detach().clone() for name, tensor in tensors_of(generator).items()}
 
     @torch.no_grad()
-    def update(self, averaged: Collection[Tensor]) -> None:
+    def update(self, averaged: Iterable[Tensor]) -> None:
         """Take in the generator as it is after a step.
 
         Args:
