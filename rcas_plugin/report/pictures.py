@@ -18,6 +18,9 @@ from rcas_plugin.report.fonts import arrange, legible
 #: One a run, in the order in which they are drawn; told apart by the colour-blind too (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
+#: What the star in a curve means.
+KEPT = "best state, kept"
+
 
 def draw_before_after(
     path: Path, columns: Mapping[str, tuple[Tensor, Tensor]], rows: Mapping[int, str], *, per_cell: int = 8
@@ -86,8 +89,9 @@ def draw_curves(
             best = [step for step in dict.fromkeys((marked or {}).get(name, ())) if step in values]
             if best:
                 stars = [values[step][0] for step in best]
+                said = {line.get_label() for line in axis.get_lines()}
                 axis.plot(best, stars, marker="*", markersize=13, linestyle="none", color=colour, markeredgecolor="black",
-                          label="best state, kept")  # fmt: skip
+                          label=None if KEPT in said else KEPT)  # fmt: skip
             if low != high:
                 axis.fill_between(list(values), low, high, color=colour, alpha=0.2, linewidth=0)
         if levels and quantity in levels:

@@ -67,7 +67,7 @@ class Run:
     def best_step(self) -> int | None:
         """The step of the best state, which the run's best weights hold; None where no version recorded one."""
         recorded = (self.metrics.get("best") or {}).get("step")
-        return recorded if recorded in self.steps else None
+        return int(recorded) if recorded in self.steps else None
 
     @property
     def kept_step(self) -> int:
@@ -82,8 +82,9 @@ class Run:
     @property
     def stopped(self) -> bool:
         """True where the run ended by itself (`RCAS.stop`)."""
-        patience = (self.settings.get("stop") or {}).get("patience", 0)
-        return bool(patience) and states_since_best(self.metrics, max(self.steps)) >= patience
+        stop = self.settings.get("stop")
+        patience = stop.get("patience") if isinstance(stop, Mapping) else 0
+        return isinstance(patience, int) and 0 < patience <= states_since_best(self.metrics, max(self.steps))
 
     def curve(self, part: str, figure: str) -> dict[int, float]:
         """Step -> the figure, at the moments that have it."""

@@ -53,30 +53,31 @@ def _worse(run: Run) -> list[str]:
     clauses = []
     if of_step[last] > of_step[0] * (1 if step == 0 else 1 + NOISE):
         what = "it ended worse than it began" if 0 < step < last else "training made it worse"
-        clauses.append(f"{what} ({_change(run, 0, last)})")
+        clauses.append(f"{what} ({_change(run, last)})")
     start, kept = (run.curve("new", "frechet_distance").get(at) for at in (0, step))
     if not (clauses and step == last) and start is not None and kept is not None and kept > start * (1 + NOISE):
         clauses.append(f"it is farther from the new class than step 0 was ({_two(start, kept)}), {_lost(run, step)}")
     return clauses
 
 
-def _change(run: Run, first: int, last: int) -> str:
-    """What got worse between two steps, in figures."""
+def _change(run: Run, last: int) -> str:
+    """What got worse between step 0 and the last one, in figures."""
     before = run.metrics.get("before", {})
-    start, end = run.steps[first], run.steps[last]
+    start, end = run.steps[0], run.steps[last]
     distance, recognised = run.curve("new", "frechet_distance"), run.curve("new", "recognised")
     changes = []
     if last not in (distance or recognised):
         return "at its end nothing is known of the new class"
-    if first in distance and distance[last] > distance[first]:
-        changes.append(f"distance {_two(distance[first], distance[last])}")
-    elif not distance and first in recognised and recognised[last] < recognised[first]:
-        changes.append(f"recognised {recognised[first]:.1%} to {recognised[last]:.1%}")
-    if old_cost(end) > old_cost(start):
-        changes.append(f"old class left {start['old']['left']:.1%} to {end['old']['left']:.1%}")
+    if 0 in distance and distance[last] > distance[0]:
+        changes.append(f"distance {_two(distance[0], distance[last])}")
+    elif not distance and 0 in recognised and recognised[last] < recognised[0]:
+        changes.append(f"recognised {recognised[0]:.1%} to {recognised[last]:.1%}")
+    left = run.curve("old", "left")
+    if old_cost(end) > old_cost(start) and 0 in left:
+        changes.append(f"old class left {left[0]:.1%} to {left[last]:.1%}")
     if remaining_cost(end, before) > remaining_cost(start, before):
         rest = run.curve("remaining", "frechet_distance")
-        known = f"' distance {_two(rest[first], rest[last])}" if {first, last} <= set(rest) else " lost more"
+        known = f"' distance {_two(rest[0], rest[last])}" if {0, last} <= set(rest) else " lost more"
         changes.append(f"the remaining labels{known}")
     return ", ".join(changes)
 
