@@ -214,7 +214,7 @@ def _add_neighbours(section: Section, run: Run, stem: Path) -> None:
     draw_neighbours(path, pairs)
     text = "Generated images of the new class, and under each the nearest real image with its distance in the judge's features"
     section.neighbours = [Picture(path, "the nearest real image of each, and its distance in the judge's features", text)]
-    authentic = [value for value in run.last.get("neighbours", {}).get("authentic", {}).values() if value is not None]
+    authentic = [value for value in run.kept.get("neighbours", {}).get("authentic", {}).values() if value is not None]
     if authentic:
         share = sum(authentic) / len(authentic)
         section.authentic = (

@@ -39,9 +39,9 @@ def _which(run: Run) -> list[str]:
     step, last = run.best_step, max(run.steps)
     if step is None:
         return []
-    if step == last:
-        return [f"kept is step {step}, the last"]
-    return ["kept is step 0, right after preparation" if step == 0 else f"kept is step {step} of {last}"]
+    if step == 0:
+        return ["kept is step 0, right after preparation"]
+    return [f"kept is step {step}, the last" if step == last else f"kept is step {step} of {last}"]
 
 
 def _worse(run: Run) -> list[str]:

@@ -13,14 +13,13 @@ import torch.distributed as dist
 from tqdm.auto import tqdm
 
 from rcas_plugin.gan import device_of
-from rcas_plugin.metrics.best import states_since_best
 from rcas_plugin.record import write_record
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, RandomState, load_random_state, save_random_state
 from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.data_order import OrderedBatches
 from rcas_plugin.studiogan.interrupt import Interrupt
-from rcas_plugin.watch.observer import newest, read_metrics, scalars
+from rcas_plugin.watch.observer import has_stopped, newest, scalars
 
 
 def make_worker(upstream: Any, run: ActiveRun) -> Any:
@@ -67,7 +66,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                     self.save(step=0, is_best=False)
                 else:
                     self._keep_draws(0)
-            elif patience and states_since_best(read_metrics(Path(self.RUN.ckpt_dir)), lifecycle.step) >= patience:
+            elif patience and has_stopped(Path(self.RUN.ckpt_dir), lifecycle.step, patience):
                 lifecycle.say_stopped()
                 self._end_after(lifecycle.step)
 

@@ -153,8 +153,9 @@ class Observer:
 
     def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
         metrics = judge.measure(gan)
+        neighbours: dict[str, Any] = {}
         if moment != "before":
-            metrics["neighbours"] = self._keep_neighbours(judge, gan)
+            metrics["neighbours"], neighbours = self._neighbours(judge, gan)
         metrics = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **metrics}
         if not self._content:
             self._content = {**self._about(judge), "steps": {}}
@@ -165,6 +166,8 @@ class Observer:
             self.forget_after(moment - 1)
             self._content["steps"][str(moment)] = metrics
             self._choose_best(moment)
+            if self.best == moment:
+                self._keep_neighbours(neighbours)
         write_json(self.folder / METRICS, self._content)
         if self._board is not None and not isinstance(moment, str):
             for figure, value in scalars(metrics).items():
@@ -219,7 +222,8 @@ class Observer:
             "slots": {str(label): {"new": plan.names[label], "old": plan.replaced.get(label)} for label in sorted(plan.slots)},
         }  # fmt: skip
 
-    def _keep_neighbours(self, judge: Judge, gan: Gan) -> dict[str, Any]:
+    def _neighbours(self, judge: Judge, gan: Gan) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The figures of the new classes' images beside their nearest real ones, and the arrays that show some of them."""
         arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
@@ -227,9 +231,11 @@ class Observer:
             arrays[f"{label}.generated"], arrays[f"{label}.real"] = pixels_of(fakes), pixels_of(reals)
             arrays[f"{label}.distance"] = neighbours.distances[:SHOWN].numpy()
             authentic[str(label)] = neighbours.authentic
+        return {"authentic": authentic}, arrays
+
+    def _keep_neighbours(self, arrays: dict[str, Any]) -> None:
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
-        return {"authentic": authentic}
 
 
 def _board(folder: Path) -> Any:
@@ -248,6 +254,14 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     content = read_checked(folder / METRICS, Metrics, "delete it, or take another run")
     return {} if content is None else as_json(content)
+
+
+def has_stopped(folder: Path, step: int, patience: int) -> bool:
+    """True where a run has ended by itself at a step, by its figures; every process of a run that goes on asks for itself."""
+    try:
+        return states_since_best(read_metrics(folder), step) >= patience
+    except RcasError:  # nothing is known, and the figures begin anew
+        return False
 
 
 def scalars(found: dict[str, Any]) -> dict[str, float]:
