@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name, write_json
 from rcas_plugin.labels import LabelPlan, label_of
-from rcas_plugin.settings import CommonSettings, read_recorded
+from rcas_plugin.settings import CommonSettings, parse_settings, read_recorded
 from rcas_plugin.settings.common import watching_keys
 
 #: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
@@ -254,6 +254,19 @@ def same_swap(record: Record, settings: CommonSettings) -> bool:
         and all(_same_slot(record, recorded, settings, ref) for ref in settings.swap)
         and _same_remaining(record, recorded, settings)
     )
+
+
+def settings_of(record: Record, section: Mapping[str, Any]) -> CommonSettings:
+    """The settings of a section beside a checkpoint of this record; raises like `parse_settings`.
+
+    A run that recorded a preset whose name meant other values then goes on with those, though the section names it still.
+    """
+    settings = parse_settings(section)
+    if record.swap is not None and record.swap.get("preset") == settings.preset:
+        former = parse_settings(section, former=True)
+        if same_swap(record, former):
+            return former
+    return settings
 
 
 def _same_slot(record: Record, recorded: CommonSettings, settings: CommonSettings, ref: int | str) -> bool:

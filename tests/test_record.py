@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rcas_plugin import RcasError
 from rcas_plugin.labels import DataClasses, resolve_labels
-from rcas_plugin.record import RECORD, Record, read_record, same_swap, swap_record, write_record
+from rcas_plugin.record import RECORD, Record, read_record, same_swap, settings_of, swap_record, write_record
 from rcas_plugin.settings import parse_settings
 
 CLASSES = DataClasses(tuple("abcd"), (5, 5, 5, 5))
@@ -175,6 +175,31 @@ def test_a_recorded_section_of_an_earlier_version_has_todays_defaults() -> None:
     asked = parse_settings({"swap": {"b": "d"}})
     assert same_swap(record.model_copy(update={"swap": older}), asked)
     assert not same_swap(record.model_copy(update={"swap": {**older, "unheard_of": 1}}), asked)
+
+
+FORMER_RCAS = {"preset": "rcas", "selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}}
+
+
+def test_a_run_goes_on_with_the_values_that_its_preset_had() -> None:
+    """`rcas` was 10 % of G and of D: a run that recorded it goes on so under the section that started it, again and again."""
+    section = {"swap": {"b": "d"}, "preset": "rcas"}
+    record = recorded({**section, **FORMER_RCAS})
+    settings = settings_of(record, section)
+    assert same_swap(record, settings)
+    assert settings.model_dump()["selection"]["discriminator_ratio"] == 0.1
+    assert settings.preset == "rcas"
+    again = record.model_copy(update={"swap": settings.model_dump(mode="json")})
+    assert settings_of(again, section) == settings
+
+
+def test_a_preset_has_its_former_values_for_that_run_alone() -> None:
+    section = {"swap": {"b": "d"}, "preset": "rcas"}
+    today = parse_settings(section)
+    assert settings_of(Record(), section) == today, "a swap of a pre-trained GAN"
+    other = {**section, "swap": {"a": "d"}}
+    assert settings_of(recorded({**section, **FORMER_RCAS}), other) == parse_settings(other), "another swap of that run's result"
+    assert settings_of(recorded({**section, "preset": "rcas_10"}), section) == today, "another preset"
+    assert settings_of(recorded(section), section) == today, "a run of today"
 
 
 #: The section that version 0.1.0 (bc14607) recorded: every key of every method.

@@ -26,12 +26,12 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
-from rcas_plugin.record import plain_record, same_swap, swap_record, write_record
+from rcas_plugin.record import plain_record, same_swap, settings_of, swap_record, write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, save_random_state
-from rcas_plugin.settings import CommonSettings, parse_settings
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import Observer
 
 
@@ -94,7 +94,7 @@ def train(
             raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
-        run = _swap(config, cfg_file, settings, (images, targets, classes), save_dir, Path(ckpt_dir), seed)
+        run = _swap(config, cfg_file, (images, targets, classes), save_dir, Path(ckpt_dir), seed)
     else:
         gan = load_gan(cfg_file, ckpt_dir, seed=seed)
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
@@ -112,10 +112,10 @@ def evaluate(cfg_file: str | Path, data_dir: str | Path, ckpt_dir: str | Path, *
     config = read_config(cfg_file)
     if "RCAS" not in config:
         raise RcasError("RCAS is missing; swap metrics are those of a config with that section")
-    settings = parse_settings(config["RCAS"])
+    parse_settings(config["RCAS"])  # a mistake in it comes first
     data = read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     with tempfile.TemporaryDirectory(prefix="rcas-evaluate-") as folder:
-        run = _swap(config, cfg_file, settings, data, folder, Path(ckpt_dir), seed, evaluates=True)
+        run = _swap(config, cfg_file, data, folder, Path(ckpt_dir), seed, evaluates=True)
         observer = run.loop.lifecycle.observer if run.loop.lifecycle is not None else None
         if observer is None or observer.judge is None:
             raise RcasError("RCAS.swap_metrics: 0 images a label are judged; give a number of images")
@@ -125,7 +125,6 @@ def evaluate(cfg_file: str | Path, data_dir: str | Path, ckpt_dir: str | Path, *
 def _swap(
     config: Mapping[str, Any],
     cfg_file: str | Path,
-    settings: CommonSettings,
     data: tuple[Tensor, Tensor, DataClasses],
     save_dir: str | Path,
     ckpt_dir: Path,
@@ -136,6 +135,7 @@ def _swap(
     """A swap that starts or goes on, up to its first step."""
     (images, targets, classes), checkpoint = data, Checkpoint.read(ckpt_dir)
     record, num_classes, total = checkpoint.record, config["DATA"]["num_classes"], config["OPTIMIZATION"]["total_steps"]
+    settings = settings_of(record, config["RCAS"])
     goes_on = same_swap(record, settings)
     if not goes_on:
         check_tasks(ckpt_dir, record)

@@ -86,6 +86,7 @@ class Method:
     Attributes:
         Settings: the keys of its `RCAS` section: those that every method has (`CommonSettings`), or a subclass with more.
         presets: named sets of values for its keys; the one of the name that it is registered under is its default.
+        former_presets: what the name of a preset meant in an earlier version; a run that recorded it goes on with those values.
         settings: the run's section, an object of `Settings`; a subclass with keys of its own repeats the annotation.
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
         gan: the networks, from `attach` on.
@@ -94,6 +95,7 @@ class Method:
 
     Settings: ClassVar[type[CommonSettings]] = CommonSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    former_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     changes_labels: ClassVar[bool] = False
 
     settings: CommonSettings

@@ -13,11 +13,12 @@ from rcas_plugin.settings.common import DEFAULT_METHOD, CommonSettings
 from rcas_plugin.settings.sentences import sentence
 
 
-def parse_settings(section: Mapping[str, Any]) -> CommonSettings:
+def parse_settings(section: Mapping[str, Any], *, former: bool = False) -> CommonSettings:
     """Check the `RCAS` section and return it as an immutable object of its method's `Settings`.
 
     Args:
         section: as the YAML has it. Keys that are not given have the values of the preset, else their defaults.
+        former: take the values that the preset's name meant in an earlier version, where they were others.
 
     Raises:
         RcasError: one sentence that names the key and the allowed values.
@@ -29,7 +30,7 @@ def parse_settings(section: Mapping[str, Any]) -> CommonSettings:
     _check_preset(section.get("preset"), name)
     settings: CommonSettings
     try:
-        settings = method.Settings.model_validate(with_preset(section, name))
+        settings = method.Settings.model_validate(with_preset(section, name, former=former))
     except ValidationError as error:
         raise RcasError(sentence(error, name)) from None
     settings.check()
@@ -53,12 +54,12 @@ def _check_preset(preset: Any, method: str) -> None:
     raise RcasError(f"RCAS.preset: {preset!r} is unknown; allowed with {method}: {allowed}")
 
 
-def with_preset(section: Mapping[str, Any], method: str) -> dict[str, Any]:
+def with_preset(section: Mapping[str, Any], method: str, *, former: bool = False) -> dict[str, Any]:
     """The section with its preset's values where it gives none of its own.
 
     The preset is the one that `preset` names, or the one of the method's own name where it has one.
     """
-    presets = methods[method].presets
+    presets = {**methods[method].presets, **(methods[method].former_presets if former else {})}
     merged: dict[str, Any] = {}
     for values in (presets.get(section.get("preset") or method, {}), section):
         for key, value in values.items():

@@ -21,7 +21,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.record import RECORD, Record, same_swap
+from rcas_plugin.record import RECORD, Record, same_swap, settings_of
 from rcas_plugin.registry import methods
 from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
@@ -72,7 +72,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     Raises:
         RcasError: one sentence that names the key or the option and what is allowed.
     """
-    settings = parse_settings(section)
+    parse_settings(section)  # a mistake in it comes first
     RUN = cfgs.RUN
     if cfgs.MODEL.g_cond_mtd == "W/O" or cfgs.DATA.num_classes < 2:
         raise RcasError("RCAS: this config's GAN is not conditional; allowed: MODEL.g_cond_mtd cBN or cAdaIN, two labels or more")
@@ -80,6 +80,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
         raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
     checkpoint = Checkpoint.read(RUN.ckpt_dir, best=RUN.load_best)
     record = checkpoint.record
+    settings = settings_of(record, section)
     resumes = same_swap(record, settings)
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)

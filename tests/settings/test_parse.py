@@ -19,7 +19,7 @@ def test_plain_rcas_is_a_preset() -> None:
     spelled_out = parse_settings({
         "preset": "rcas", "method": "class_swap", "swap": {9: 0}, "remaining": "all",
         "importance": {"samples": 2048, "estimator": "per_sample", "objective": "adv_output"},
-        "selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1, "scope": "layer", "against": "nothing"},
+        "selection": {"generator_ratio": 0.2, "discriminator_ratio": 0.005, "scope": "layer", "against": "nothing"},
         "reinit": "zero",
         "label_start": {"how": "keep"}, "label_lr": {"generator": 1.0, "discriminator": 1.0}, "bn_batches": 60,
     })  # fmt: skip
@@ -36,7 +36,14 @@ def test_a_preset_gives_way_to_what_the_section_says() -> None:
     own = parse_settings({"swap": {9: 0}, "label_start": {"iterations": 7}, "retain": 0.0})
     assert (own.label_start.how, own.label_start.iterations, own.retain) == ("match", 7, 0)
     rcas = parse_settings({"preset": "rcas", "swap": {9: 0}, "selection": {"generator_ratio": 0.3}})
-    assert (rcas.selection.generator_ratio, rcas.selection.discriminator_ratio) == (0.3, 0.1)
+    assert (rcas.selection.generator_ratio, rcas.selection.discriminator_ratio) == (0.3, 0.005)
+
+
+def test_rcas_10_takes_a_tenth_of_both() -> None:
+    tenth, plain = (parse_settings({"preset": preset, "swap": {9: 0}}).model_dump() for preset in ("rcas_10", "rcas"))
+    assert (tenth["selection"].pop("generator_ratio"), tenth["selection"].pop("discriminator_ratio")) == (0.1, 0.1)
+    assert (plain["selection"].pop("generator_ratio"), plain["selection"].pop("discriminator_ratio")) == (0.2, 0.005)
+    assert {**tenth, "preset": "rcas"} == plain, "and differs in nothing else"
 
 
 def test_fine_tune_is_plain() -> None:
@@ -56,7 +63,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"selection": {"scope": "block"}}, "RCAS.selection.scope", "layer, global"),
     ({"selection": {"against": "all"}}, "RCAS.selection.against", "nothing, ratio, difference, damping"),
     ({"selection": {"unit": "block"}}, "RCAS.selection.unit", "element, kernel, filter"),
-    ({"preset": "best"}, "RCAS.preset", "class_swap, rcas"),
+    ({"preset": "best"}, "RCAS.preset", "class_swap, rcas, rcas_10"),
     ({"label_lr": {"generator": 0.5}}, "RCAS.label_lr.generator", "a number of at least 1"),
     ({"label_start": {"how": "nearest"}}, "RCAS.label_start.how", "keep, mean, match"),
     ({"label_start": {"iterations": 0}}, "RCAS.label_start.iterations", "a whole number over 0"),

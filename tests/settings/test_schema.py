@@ -137,7 +137,7 @@ def test_an_editor_shows_defaults_and_help() -> None:
     assert keys["importance"]["properties"]["objective"]["enum"] == [
         "adv_output", "class_logit", "class_probability", "feature_norm",
     ]  # fmt: skip
-    assert keys["preset"]["enum"] == [None, "class_swap", "rcas"]
+    assert keys["preset"]["enum"] == [None, "class_swap", "rcas", "rcas_10"]
     for name in METHODS:
         for key, what in section_schema(name)["properties"].items():
             assert what["description"], key

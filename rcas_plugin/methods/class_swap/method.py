@@ -12,7 +12,7 @@ from rcas_plugin.importance.reinit import reinitialize
 from rcas_plugin.importance.selection import Selection, Stable, select_synapses
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Method
-from rcas_plugin.methods.class_swap.settings import PRESETS, ClassSwapSettings
+from rcas_plugin.methods.class_swap.settings import FORMER_PRESETS, PRESETS, ClassSwapSettings
 from rcas_plugin.methods.label_start import UPDATES, match_features, start_at_mean
 from rcas_plugin.registry import callbacks
 from rcas_plugin.watch.snapshots import save_snapshot
@@ -25,6 +25,7 @@ class ClassSwap(Method):
 
     Settings = ClassSwapSettings
     presets = PRESETS
+    former_presets = FORMER_PRESETS
     settings: ClassSwapSettings
 
     @classmethod
