@@ -332,4 +332,20 @@ def test_a_new_class_of_few_images_is_drawn_as_often_as_the_others() -> None:
     assert data.labels == [0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2]
     assert data.items[8:] == [8, 8, 8, 8]
     assert len(data.images_of(2, 10)) == 1, "each image once"
+    assert SwapDataset(NoImages(closed=False), targets, plan, balance=True, share=0.5).labels.count(2) == 8, "half of all"
     assert SwapDataset(NoImages(closed=True), targets, plan).labels.count(2) == 1
+
+
+def test_new_classes_have_their_share_of_what_is_drawn() -> None:
+    # 100 images of the others; a quarter for two new classes is a sixth of that for each, and three quarters ten times as much
+    assert repeat_factors({0: 60, 1: 40, 2: 10, 3: 2}, {2, 3}, 0.25) == {0: 1, 1: 1, 2: 2, 3: 8}
+    assert repeat_factors({0: 60, 1: 40, 2: 10}, {2}, 0.75) == {0: 1, 1: 1, 2: 30}
+    assert repeat_factors({0: 7, 1: 21}, {0, 1}, 0.5) == {0: 2, 1: 1}, "nothing remains to share with"
+    plan = LabelPlan(4, {2: 2}, {0: 0, 1: 1, 3: 3}, ("a", "b", "new", "d"), ("a", "b", "c", "d"))
+    assert plan.drawn() == (0, 1, 2, 3)
+    assert sorted(plan.drawn(0.5)) == [0, 1, 2, 2, 2, 3]
+    assert sorted(plan.drawn(0.75)) == [0, 1, *[2] * 9, 3]
+    two = LabelPlan(5, {1: 1, 2: 2}, {0: 0, 3: 3, 4: 4}, tuple("abcde"), tuple("avwde"))
+    drawn = two.drawn(0.4)
+    assert sorted(drawn) == [0, 1, 2, 3, 4], "two fifths for two of five labels: each as often as any other"
+    assert LabelPlan(2, {0: 0, 1: 1}, {}, ("a", "b"), ("c", "d")).drawn(0.5) == (0, 1)

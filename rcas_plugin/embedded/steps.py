@@ -27,7 +27,7 @@ class Loop:
         gan: trained in place.
         images: real images (n, 3, size, size) in [-1, 1].
         labels: the label (n,) of each.
-        live: the labels that are drawn for fakes.
+        live: the labels that are drawn for fakes, each entry alike (`LabelPlan.drawn`).
         options: the config's OPTIMIZATION section; `g_ema_decay` and `g_ema_start` of MODEL with it.
         source: draws batches, labels and latents.
         lifecycle: of the swap that is trained, or None for plain training.

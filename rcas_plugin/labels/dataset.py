@@ -13,21 +13,24 @@ from rcas_plugin.data.images import load_image
 from rcas_plugin.labels.plan import LabelPlan
 
 
-def repeat_factors(counts: Mapping[int, int], new: Collection[int]) -> dict[int, int]:
-    """Label -> the times that each image is shown in an epoch, so that a new class of few images is drawn as often as the others.
+def repeat_factors(counts: Mapping[int, int], new: Collection[int], share: float = 0.0) -> dict[int, int]:
+    """Label -> the times that each image is shown in an epoch, so that new classes are drawn as often as their labels' fakes.
 
-    Fakes are drawn with every label alike; where D hardly sees a real image under a label, it learns that the label is fake.
+    Where D hardly sees a real image under a label whose fakes it sees, it learns that the label is fake.
 
     Args:
         counts: label -> images.
         new: the labels of the new classes; the others' images are shown once.
+        share: of all images shown that have a new class's label; 0: each new class as often as the others on average.
 
     Returns:
         Label -> times, 1 or more: the mean number of images of the other labels, over the label's own, rounded.
     """
     others = [count for label, count in counts.items() if label not in new] or list(counts.values())
-    mean = sum(others) / len(others)
-    return {label: max(1, round(mean / count)) if label in new else 1 for label, count in counts.items()}
+    each = sum(others) / len(others)
+    if share and len(others) < len(counts):
+        each = share / (1 - share) * sum(others) / (len(counts) - len(others))
+    return {label: max(1, round(each / count)) if label in new else 1 for label, count in counts.items()}
 
 
 class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
@@ -39,6 +42,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         plan: which class stands behind which label.
         transform: PIL image -> tensor, for the image files of `plan.new_files`.
         balance: show the images of new classes as often as `repeat_factors` says.
+        share: of what is shown, for the new classes; 0: as much as for each other label.
 
     Attributes:
         labels: the label of every item; upstream's samplers read it.
@@ -53,6 +57,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         transform: Callable[[Any], torch.Tensor] | None = None,
         *,
         balance: bool = False,
+        share: float = 0.0,
     ) -> None:
         to_label = plan.class_to_label
         self.base = base
@@ -68,7 +73,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
             self.labels += [label] * len(files)
         self.own = len(self.items)  # what follows are repetitions
         if balance:
-            times = repeat_factors(Counter(self.labels), plan.slots.keys())
+            times = repeat_factors(Counter(self.labels), plan.slots.keys(), share)
             again = [position for position in range(self.own) for _ in range(times[self.labels[position]] - 1)]
             self.items += [self.items[position] for position in again]
             self.labels += [self.labels[position] for position in again]

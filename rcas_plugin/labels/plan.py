@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
@@ -58,6 +60,20 @@ class LabelPlan:
     def live(self) -> tuple[int, ...]:
         """The labels that are drawn for fakes and that have images: remaining ones and slots, ascending."""
         return tuple(sorted({*self.slots, *self.remaining}))
+
+    def drawn(self, share: float = 0.0) -> tuple[int, ...]:
+        """The live labels as fakes draw them, each entry alike: a slot stands there so often that the slots have their share.
+
+        Args:
+            share: of the new classes together, under 1; 0 draws each label as often as any other.
+        """
+        slots, remaining = sorted(self.slots), sorted(self.remaining)
+        if not share or not remaining:
+            return self.live
+        part = Fraction(share).limit_denominator(100)
+        times = part.numerator * len(remaining), (part.denominator - part.numerator) * len(slots)
+        common = math.gcd(*times)
+        return (*slots * (times[0] // common), *remaining * (times[1] // common))
 
     @property
     def class_to_label(self) -> dict[int, int]:

@@ -46,7 +46,7 @@ class LayerFeatures:
         return output.clone()  # an activation that follows in place must not change what was recorded
 
     def __call__(self, images: Tensor, label: int) -> list[Tensor]:
-        """The features of images (n, channels, height, width) under a label, (n, c, …) for each layer in the order of D's calls."""
+        """The features of images (n, channels, height, width) under a label, (n, c, …) layer by layer in the order of calls."""
         labels = torch.full((len(images),), label, device=images.device)
         passes = []
         sizes = part_sizes(self.discriminator, len(images))

@@ -65,6 +65,10 @@ class CommonSettings(Section):
     balance: bool = Field(
         True, description="show the new classes' images so often that each label is drawn as often as the others on average"
     )
+    share: float = Field(
+        0.0, ge=0, lt=1, description="part of each batch, real and generated, for the new classes together; 0: a label as often as "
+        "any other"
+    )  # fmt: skip
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
     accelerate: Watching[bool] = Field(False, description="channels-last weights, and bfloat16 where the processor has it")
@@ -92,6 +96,8 @@ class CommonSettings(Section):
             raise RcasError("RCAS.classes: a class is named twice; name each once")
         if self.new_data is not None and not Path(self.new_data).is_dir():
             raise RcasError(f"RCAS.new_data: there is no folder {self.new_data}; give the folder of the new class's images")
+        if self.share and not self.balance:
+            raise RcasError("RCAS.share: balance: false shows each image once; leave out one of the two")
         for key, wanted in (("average", self.average), ("stop.patience", self.stop.patience)):
             if wanted and not self.swap_metrics:
                 raise RcasError(

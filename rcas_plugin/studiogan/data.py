@@ -77,7 +77,14 @@ def _counted(targets: Sequence[int], names: tuple[str, ...]) -> DataClasses:
 
 
 def swap_dataset(
-    base: Any, plan: LabelPlan, classes: DataClasses, img_size: int, pre_resizer: str, *, balance: bool = False
+    base: Any,
+    plan: LabelPlan,
+    classes: DataClasses,
+    img_size: int,
+    pre_resizer: str,
+    *,
+    balance: bool = False,
+    share: float = 0.0,
 ) -> SwapDataset:
     """Upstream's `Dataset_` with old-class images left out and new-class images under the slot's label.
 
@@ -88,7 +95,7 @@ def swap_dataset(
         place = {name: index for index, name in enumerate(classes.names)}
         targets = [place.get(names[target], -1) for target in targets]
     transform = _image_transform(base, img_size, pre_resizer) if plan.new_files else None
-    return SwapDataset(base, targets, plan, transform, balance=balance)
+    return SwapDataset(base, targets, plan, transform, balance=balance, share=share)
 
 
 def targets_and_names(base: Any) -> tuple[list[int], tuple[str, ...]]:

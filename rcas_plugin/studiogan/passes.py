@@ -26,7 +26,12 @@ class Passes:
     D's first pass with the labels of those fakes is theirs, its first with others is the real images'. Whatever else upstream
     sends through D in an update (consistency, penalties) comes later. The fakes' latents are those of the pass through G whose
     images upstream took: latent optimisation makes others before.
+
+    Attributes:
+        training: True while the fakes of an update are made.
     """
+
+    training: bool = False
 
     _generating: bool = False
     _generated: list[tuple[Tensor, Tensor]] = field(default_factory=list)
@@ -48,13 +53,13 @@ class Passes:
         discriminator.register_forward_hook(self._note_judged)
 
     @contextmanager
-    def generating(self) -> Iterator[None]:
-        """Note the passes through G inside the block, in which upstream makes an update's fakes."""
-        self._generating = True
+    def generating(self, *, training: bool) -> Iterator[None]:
+        """Note the passes through G inside the block, in which upstream makes images: an update's fakes, or such as are judged."""
+        self._generating, self.training = True, training
         try:
             yield
         finally:
-            self._generating = False
+            self._generating = self.training = False
 
     def _note_generated(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         if self._generating:

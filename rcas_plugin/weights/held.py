@@ -1,4 +1,4 @@
-"""Hooks under which forward passes change no buffer of a network, for as long as a method asks for it."""
+"""Hooks under which forward passes change no buffer of a network, or none of its batch norms, for as long as a method asks for it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 
-def hold_buffers(network: nn.Module, held: Callable[[], bool]) -> None:
+def hold_buffers(network: nn.Module, held: Callable[[], bool], layers: type[nn.Module] = nn.Module) -> None:
     """Hook the network so that, while `held()`, a forward pass changes none of its buffers.
 
     Layers with buffers work as in evaluation: batch norm by its running statistics, spectral norm by the vectors that are stored.
@@ -19,18 +19,20 @@ def hold_buffers(network: nn.Module, held: Callable[[], bool]) -> None:
     Args:
         network: hooked in place, for good.
         held: asked at each forward pass.
+        layers: the type of layer that is held; others work as they do. By default every layer with buffers.
     """
     stopped: dict[nn.Module, list[list[nn.Module]]] = {}
 
     def hold(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        layers: list[nn.Module] = []
+        at_work: list[nn.Module] = []
         if held():
-            layers = [layer for layer in module.modules() if layer.training and any(True for _ in layer.buffers(recurse=False))]
-            if "update_emas" in kwargs:
+            with_buffers = (layer for layer in module.modules() if any(True for _ in layer.buffers(recurse=False)))
+            at_work = [layer for layer in with_buffers if layer.training and isinstance(layer, layers)]
+            if layers is nn.Module and "update_emas" in kwargs:
                 kwargs = {**kwargs, "update_emas": False}
-        for layer in layers:
+        for layer in at_work:
             layer.training = False
-        stopped.setdefault(module, []).append(layers)
+        stopped.setdefault(module, []).append(at_work)
         return args, kwargs
 
     def release(module: nn.Module, args: Any, output: Any) -> None:

@@ -177,3 +177,18 @@ def test_the_slot_steps_further_in_any_method(pair: Any) -> None:
         expected = torch.full_like(gain, -0.5)
         expected[:, 3] *= factor
         torch.testing.assert_close(gain.detach() - before, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_batch_norm_goes_by_the_running_statistics_where_that_is_asked_for(pair: Any) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    settings = {"label_start": {"how": "keep"}, "batch_norm": "running"}
+    begin(ClassSwap(context(**settings)), gan)
+    z, labels = torch.randn(5, 6), torch.tensor([0, 1, 2, 3, 3])
+    before = {name: buffer.clone() for name, buffer in gan.generator.named_buffers()}
+    in_evaluation = gan.generator.eval()(z, labels)
+    in_training = gan.generator.train()(z, labels)
+    assert torch.equal(in_training, in_evaluation), "what is trained is what is looked at"
+    assert all(torch.equal(buffer, before[name]) for name, buffer in gan.generator.named_buffers())
+    assert in_training.requires_grad
+    begin(ClassSwap(context(**settings, bn_batches=2)), gan)
+    assert not torch.equal(gan.generator.bn4.running_mean, before["bn4.running_mean"]), "estimated anew all the same"

@@ -25,7 +25,7 @@ def test_the_first_of_each_counts_whatever_upstream_adds() -> None:
     passes, generator, judge = watched()
     labels, real_labels = torch.tensor([0, 1, 2]), torch.tensor([2, 1, 0])
     generator(torch.randn(3, 4))  # not in the making of fakes: a canvas
-    with passes.generating():
+    with passes.generating(training=True):
         generator(torch.randn(3, 4))  # latent optimisation
         z = torch.randn(3, 4)
         fakes = generator(z)
@@ -53,7 +53,7 @@ def test_the_first_of_each_counts_whatever_upstream_adds() -> None:
 
 def test_the_generators_turn_has_no_real_images() -> None:
     passes, generator, judge = watched()
-    with passes.generating():
+    with passes.generating(training=True):
         fakes = generator(torch.randn(2, 4))
     labels = torch.tensor([1, 1])
     passes.fakes_made(fakes, labels, None)
@@ -69,7 +69,7 @@ def test_stylegans_latents_are_those_of_its_styles() -> None:
     passes, mapping, judge = Passes(), nn.Linear(4, 5), Judge()
     passes.watch(nn.Identity(), mapping, judge)
     z = torch.randn(2, 4)
-    with passes.generating():
+    with passes.generating(training=True):
         styles = mapping(z)
         mapping(torch.randn(2, 4))  # mixed in
     images, labels = torch.randn(2, 3), torch.tensor([0, 1])

@@ -277,7 +277,8 @@ def test_no_best_checkpoint_is_no_error(upstream: Upstream, tmp_path: Path) -> N
 def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: pytest.MonkeyPatch) -> None:
     from rcas_plugin.studiogan.active import RUN
 
-    swap = SimpleNamespace(plan=SimpleNamespace(live=(1, 4, 5)))
+    plan = LabelPlan(6, {4: 0}, {1: 1, 5: 5}, tuple("abcdef"), tuple("abcdef"))
+    swap = SimpleNamespace(plan=plan, settings=SimpleNamespace(share=0.75))
     sample = upstream("utils.sample").sample_y
     assert set(sample("totally_random", 200, 6, "cpu").tolist()) == set(range(6)), "no swap: all of them"
     monkeypatch.setattr(RUN, "swap", swap)
@@ -285,6 +286,12 @@ def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: 
     assert sample("acending_all", 8, 6, "cpu").tolist() == [1] * 8 + [4] * 8 + [5] * 8
     assert set(sample("acending_some", 16, 6, "cpu").tolist()) <= {1, 4, 5}
     assert sample(2, 3, 6, "cpu").tolist() == [2, 2, 2], "a label that is asked for is given"
+    with RUN.passes.generating(training=False):
+        judged = sample("totally_random", 400, 6, "cpu")
+    with RUN.passes.generating(training=True):
+        trained = sample("totally_random", 400, 6, "cpu")
+    assert 80 < int((judged == 4).sum()) < 190, "a third: what is judged has every label alike"
+    assert 270 < int((trained == 4).sum()) < 330, "the new class has its share of what is trained on"
 
 
 def test_the_table_of_the_contributing_guide_has_every_cure() -> None:

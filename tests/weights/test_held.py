@@ -79,3 +79,16 @@ def test_modes_come_back_after_an_error() -> None:
     with pytest.raises(RuntimeError):
         network(torch.randn(5, 2))
     assert all(module.training for module in network.modules())
+
+
+def test_layers_of_one_type_are_held_and_others_are_not() -> None:
+    network = Network()
+    hold_buffers(network, lambda: network.training, nn.BatchNorm1d)
+    before = buffers(network)
+    network(torch.randn(5, 3), update_emas=True)
+    assert moved(network, before) == {"mapping.w_avg", "body.0.weight_u", "body.0.weight_v"}
+    network.body[1].eval()
+    network.eval()
+    network.body[1].train()  # as where its statistics are estimated anew
+    network.body[1](torch.randn(5, 3))
+    assert "body.1.running_mean" in moved(network, before)

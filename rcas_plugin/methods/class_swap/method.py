@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.importance.estimate import Importance
@@ -17,6 +20,7 @@ from rcas_plugin.methods.label_start import UPDATES, match_features, start_at_me
 from rcas_plugin.registry import callbacks
 from rcas_plugin.watch.snapshots import save_snapshot
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
+from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.label_bound import find_label_bound
 
 
@@ -45,6 +49,12 @@ class ClassSwap(Method):
             raise RcasError(
                 f"RCAS.label_start.how: {how} finds no row or column of one label alone in this generator; allowed: keep"
             )
+
+    def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
+        super().attach(gan, checkpoint)
+        if self.settings.batch_norm == "running":
+            # the slot's images move a batch's statistics, and with them what every other label looks like
+            hold_buffers(gan.generator, lambda: gan.generator.training, _BatchNorm)
 
     def prepare(self, gan: Gan) -> None:
         self.edit(gan)

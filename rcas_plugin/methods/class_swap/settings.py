@@ -71,6 +71,9 @@ class ClassSwapSettings(CommonSettings):
     selection: SelectionSettings = Field(default_factory=SelectionSettings)
     reinit: Literal["zero", "init", "damp"] = Field("zero", description="what is put in the place of the selected weights")
     label_start: LabelStartSettings = Field(default_factory=LabelStartSettings)
+    batch_norm: Literal["batch", "running"] = Field(
+        "batch", description="what G's batch norms go by in training: a batch's statistics, or the running ones, which then stay"
+    )
     bn_batches: int = Field(
         60, ge=0, description="batches from which G's batch-norm statistics are estimated anew after it; 0 keeps them"
     )

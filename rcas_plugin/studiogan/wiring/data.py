@@ -27,7 +27,8 @@ def _dataset(original: Any) -> Any:
             return base
         trains = RUN.data is None
         data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer,
-                            balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance)  # fmt: skip
+                            balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance,
+                            share=RUN.swap.settings.share)  # fmt: skip
         if trains:
             RUN.data = data
         return data

@@ -55,7 +55,8 @@ def _sample_y(original: Any) -> Any:
     def sample_y(y_sampler: Any, batch_size: int, num_classes: int, device: Any) -> Any:
         if RUN.swap is None or isinstance(y_sampler, int):
             return original(y_sampler=y_sampler, batch_size=batch_size, num_classes=num_classes, device=device)
-        live = torch.tensor(RUN.swap.plan.live, device=device)
+        share = RUN.swap.settings.share if RUN.passes.training else 0.0  # what is judged has every label alike
+        live = torch.tensor(RUN.swap.plan.drawn(share), device=device)
         drawn = original(y_sampler=y_sampler, batch_size=batch_size, num_classes=len(live), device=device)
         return None if drawn is None else live[drawn]
 
@@ -65,7 +66,7 @@ def _sample_y(original: Any) -> Any:
 def _generate_images(original: Any) -> Any:
     @functools.wraps(original)
     def generate_images(*args: Any, **kwargs: Any) -> Any:
-        with RUN.passes.generating():
+        with RUN.passes.generating(training=kwargs["is_train"]):
             generated = original(*args, **kwargs)
         images, labels, _, _, styles, *_ = generated
         RUN.passes.fakes_made(images, labels, styles)
