@@ -85,6 +85,23 @@ def best_step(steps: Mapping[int, Moment], before: Moment | None = None) -> int:
     return max(step for step, value in of_step.items() if value == smallest)
 
 
+def choose(metrics: Mapping[str, Any], newest: int) -> dict[str, Any]:
+    """The best state once a new one is judged: its step, and why (`best` in `swap_metrics.json`).
+
+    The newest is held against the best so far alone, whose checkpoint is there. Runs of version 0.1 have chosen none, and their
+    best weights are their newest: there it is held against the one before it.
+
+    Args:
+        metrics: the content of `swap_metrics.json`, the newest state in it.
+        newest: its step.
+    """
+    steps = {int(step): moment for step, moment in metrics["steps"].items()}
+    before, best = metrics.get("before"), metrics.get("best", {}).get("step")
+    kept = best if best in steps else max((step for step in steps if step < newest), default=newest)
+    chosen = best_step({step: steps[step] for step in (kept, newest)}, before)
+    return {"step": chosen, "why": reason(steps, before, chosen)}
+
+
 def states_since_best(metrics: Mapping[str, Any], step: int) -> int:
     """How many states were judged after the best one, up to a step; 0 where none was chosen.
 

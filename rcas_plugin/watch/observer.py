@@ -19,7 +19,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.labels import LabelPlan, SwapDataset
-from rcas_plugin.metrics.best import best_step, reason, states_since_best
+from rcas_plugin.metrics.best import choose, states_since_best
 from rcas_plugin.metrics.judge import Judge, real_data
 from rcas_plugin.metrics.schema import Metrics, as_json
 from rcas_plugin.metrics.swap import in_words
@@ -165,7 +165,7 @@ class Observer:
             # what a run did after the checkpoint from which it goes on is not part of it
             self.forget_after(moment - 1)
             self._content["steps"][str(moment)] = metrics
-            self._choose_best(moment)
+            self._content["best"] = choose(self._content, moment)
             if self.best == moment:
                 self._keep_neighbours(neighbours)
         write_json(self.folder / METRICS, self._content)
@@ -199,17 +199,6 @@ class Observer:
             self._content["steps"] = {key: value for key, value in self._content["steps"].items() if int(key) <= step}
             if self.best is not None and self.best > step:
                 del self._content["best"]
-
-    def _choose_best(self, newest: int) -> None:
-        """Hold the newest state against the best one, whose checkpoint is there, by `rcas_plugin.metrics.best`."""
-        steps = {int(step): moment for step, moment in self._content["steps"].items()}
-        before = self._content.get("before")
-        # runs of version 0.1 say nothing; their best weights are their newest
-        last = max((step for step in steps if step < newest), default=newest)
-        kept = self.best if self.best is not None and self.best in steps else last
-        held = {step: steps[step] for step in (kept, newest)}
-        chosen = best_step(held, before)
-        self._content["best"] = {"step": chosen, "why": reason(steps, before, chosen)}
 
     def _about(self, judge: Judge) -> dict[str, Any]:
         domain, plan = judge.domain, self.plan

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from rcas_plugin.metrics.best import best_step, cost, costs, reason, states_since_best
+from rcas_plugin.metrics.best import best_step, choose, cost, costs, reason, states_since_best
 
 
 def moment(
@@ -110,3 +110,12 @@ def test_states_since_the_best() -> None:
     assert states_since_best(metrics, 60) == 2
     assert states_since_best({"steps": {"0": {}}}, 0) == 0
     assert states_since_best({}, 0) == 0
+
+
+def test_the_newest_state_is_held_against_the_best_so_far() -> None:
+    metrics: dict[str, Any] = {"before": BEFORE, "steps": {"0": moment(20), "50": moment(15)}}
+    assert choose({**metrics, "best": {"step": 0}}, 50) == {"step": 50, "why": "the smallest distance to the new class, 15"}
+    worse = {**metrics["steps"], "100": moment(17)}
+    assert choose({**metrics, "steps": worse, "best": {"step": 50}}, 100)["step"] == 50
+    assert choose({**metrics, "steps": worse}, 100)["step"] == 50, "of a run that had chosen none"
+    assert choose({"steps": {"0": moment(20)}}, 0)["step"] == 0
