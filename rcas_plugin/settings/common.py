@@ -66,6 +66,9 @@ class CommonSettings(Section):
     swap_metrics: Watching[int] = Field(
         250, ge=0, description="generated images a label that are judged at each save step (swap_metrics.json); 0: none"
     )
+    second_judge: Watching[bool] = Field(
+        False, description="judge by a second classifier too, of another architecture and seed (swap_metrics.json, the report)"
+    )
     tensorboard: Watching[bool] = Field(False, description="write the swap metrics for TensorBoard too (pip install tensorboard)")
 
     def check(self) -> None:
