@@ -22,7 +22,7 @@ from rcas_plugin.labels import label_of, name_labels, reference_of
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import inspect_importance, write_look
-from rcas_plugin.report.page import PAGE, REPORT, write_report
+from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.report.verdict import verdict
 from rcas_plugin.settings.command import add_config
@@ -30,7 +30,7 @@ from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
-from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
+from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, sentences_at_end, shown
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -164,9 +164,8 @@ def swap(args: argparse.Namespace) -> int:
     code = run_swap(plan)
     run = plan.run
     if code == 0 and run is not None:
-        print(f"rcas: done: {run}\nrcas: it loads in any StudioGAN with the config that trained the first one (-ckpt)")
-        if (run / REPORT / PAGE).is_file():
-            print(f"rcas: its report: {run / REPORT / PAGE}")
+        for sentence in sentences_at_end(run):
+            print(f"rcas: {sentence}")
     elif run is not None:
         print("rcas: the same command goes on from the last checkpoint")
     return code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import shlex
 from collections.abc import Sequence
@@ -206,6 +207,9 @@ def _look_at_files(diagnosis: Diagnosis, ckpt: Path) -> None:
             continue
         step = f", step {content['step']}" if "step" in content else ""
         read.append(f"{path.name}: whole{step}")
+    with contextlib.suppress(RcasError):  # of a damaged record, which is said where the labels are looked at
+        if (best := read_record(ckpt).best) is not None:
+            read.append(f"the best state of that run is step {best.step}: {best.why}")
     diagnosis.say("checkpoint", str(ckpt), read)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
@@ -44,6 +44,13 @@ class SlotFigures(FromFile):
     frechet_distance: float | None = None
 
 
+class BestState(FromFile):
+    """The state that a run keeps as its best (`rcas_plugin.metrics.best`): its step, and why it is that one."""
+
+    step: Annotated[int, Field(ge=0, lt=10**9)]
+    why: str = ""
+
+
 class LineageSwap(FromFile):
     """One swap of a lineage. What is None is known from the next swap on, which starts from this one's checkpoint.
 
@@ -56,7 +63,7 @@ class LineageSwap(FromFile):
         run: the name of its run, to be shown.
         task: the name of its file in `tasks/`; None where there is none.
         sha256: of that file.
-        figures: label -> the figures of the new class when the swap ended; empty where it was not judged.
+        figures: label -> the figures of the new class in the state that the next swap started from; empty where it has none.
     """
 
     method: str
@@ -114,6 +121,7 @@ class Record(FromFile):
         method: what the method itself records.
         lineage: of a swap, every swap since the GAN was pre-trained, oldest first, this one last; see `swaps`.
         base_sha256: of the file `tasks/base.safetensors` beside it.
+        best: of a swap that is judged, the state that its best weights hold; None before there is one, and where nothing judges.
     """
 
     labels: tuple[str, ...] = ()
@@ -129,6 +137,7 @@ class Record(FromFile):
     method: dict[str, Any] = Field(default_factory=dict)
     lineage: tuple[LineageSwap, ...] = ()
     base_sha256: str | None = None
+    best: BestState | None = None
 
     @property
     def swaps(self) -> tuple[LineageSwap, ...]:

@@ -236,7 +236,7 @@ def main() -> None:
     runs = swap_in_a_row(studiogan, pretrained, data, SWAPS, out)
     trained = round(time.perf_counter() - started, 1)
     judge, accuracy = mnist_judge(args.mnist)
-    rows = look_back(runs, lambda folder: load_gan(studiogan, config, folder), judge, args.images)
+    rows = look_back(runs, lambda folder: load_gan(studiogan, config, folder, best=True), judge, args.images)
     print_rows(rows)
     page = runs[-1] / REPORT / PAGE
     print(f"\nThe report with the lineage: {page}")

@@ -24,6 +24,7 @@ from rcas_plugin.files import write_json
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.report.pictures import draw_before_after
 from rcas_plugin.report.runs import Run
+from rcas_plugin.report.verdict import verdict
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
 from rcas_plugin.studiogan.patching import install
 from rcas_plugin.watch.machine import describe_run
@@ -108,10 +109,12 @@ def main() -> None:
     print("\n| | new class recognised in the slot | old class left | remaining labels recognised | distance to the new class |")
     print("| --- | --- | --- | --- | --- |")
     for method, run in found.items():
-        for step in (0, list(run.steps)[-1]):
-            at = run.steps[step]
-            print(f"| {method}, step {step} | {at['new']['recognised']:.0%} | {at['old']['left']:.0%} "
+        for step in sorted({0, run.kept_step, max(run.steps)}):
+            at, kept = run.steps[step], ", kept as the best" if step == run.kept_step else ""
+            print(f"| {method}, step {step}{kept} | {at['new']['recognised']:.0%} | {at['old']['left']:.0%} "
                   f"| {at['remaining']['recognised']:.0%} | {at['new']['frechet_distance']:.1f} |")  # fmt: skip
+    for method, run in found.items():
+        print(f"\n{method}: {verdict(run)}")
     print(f"\n{time.perf_counter() - start:.0f} s. Open the report: {_short(page)}")
 
 
@@ -121,6 +124,7 @@ def _in_short(metrics: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "judge": metrics["judge"],
         "images_a_label": metrics["images_a_label"],
+        "best": metrics.get("best"),
         "steps": {step: {part: found[part] for part in parts} for step, found in metrics["steps"].items()},
     }
 

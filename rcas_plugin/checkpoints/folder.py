@@ -16,6 +16,9 @@ from rcas_plugin.files import atomic_path
 from rcas_plugin.safe_load import load
 from rcas_plugin.weights.adapters import fold_state
 
+#: Upstream's names of the networks, in the order in which it saves them.
+NETWORK_FILES = ("G", "D", "G_ema")
+
 
 def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Path]:
     """The files of a checkpoint by network: `G`, `D` and, where it is there, `G_ema`.
@@ -30,15 +33,28 @@ def checkpoint_files(folder: str | Path, *, best: bool = False) -> dict[str, Pat
     root, when = Path(folder), "best" if best or holds_best_alone(folder) else "current"
     if not root.is_dir():
         raise RcasError(f"-ckpt: there is no folder {root}; give the folder that holds model=G-{when}-weights-step=….pth")
-    paths = {}
-    for network in ("G", "D", "G_ema"):
-        start = f"model={network}-{when}-weights-step="
-        files = sorted(path for path in root.iterdir() if path.name.startswith(start) and path.suffix == ".pth")
-        if files:
-            paths[network] = files[0]
-        elif network != "G_ema":
+    saved = {network: _saved(root, network, when) for network in NETWORK_FILES}
+    for network in ("G", "D"):
+        if not saved[network]:
+            start = f"model={network}-{when}-weights-step="
             raise RcasError(f"-ckpt: {root} holds no {start}….pth; give the folder of a whole StudioGAN checkpoint")
-    return paths
+    if not saved["G_ema"]:
+        del saved["G_ema"]
+    # a process that was killed as it saved leaves some files of the newest step and all of the one before
+    whole = set.intersection(*map(set, saved.values()))
+    return {network: paths[max(whole or paths)] for network, paths in saved.items()}
+
+
+def _saved(folder: Path, network: str, when: str) -> dict[int, Path]:
+    """Step -> the file of a network; of names without a number the step is -1."""
+    start = f"model={network}-{when}-weights-step="
+    return {step_of(path): path for path in sorted(folder.iterdir()) if path.name.startswith(start) and path.suffix == ".pth"}
+
+
+def step_of(path: Path) -> int:
+    """The step in the name of a checkpoint file; -1 where it is no number."""
+    number = path.stem.rpartition("step=")[2]
+    return int(number) if number.isdecimal() and len(number) < 19 else -1
 
 
 def holds_best_alone(folder: str | Path) -> bool:
@@ -93,14 +109,36 @@ def read_states(folder: str | Path, *, best: bool = False, folded: bool = False)
 
 
 def write_checkpoint(folder: str | Path, network: str, when: str, step: int, states: Mapping[str, Any]) -> None:
-    """Write one checkpoint file under upstream's name for it, whole, and only then remove the one before it."""
-    start = f"model={network}-{when}-weights-step="
-    target = Path(folder) / f"{start}{step}.pth"
+    """Write one checkpoint file under upstream's name for it, whole; once each network has one of this step, remove the others.
+
+    So a process that is killed at any moment leaves all files of one step, which `checkpoint_files` takes.
+    """
+    root = Path(folder)
+    target = root / f"model={network}-{when}-weights-step={step}.pth"
     with atomic_path(target) as temporary:
         torch.save(dict(states), temporary)
-    for path in Path(folder).iterdir():
-        if path.name.startswith(start) and path != target:
+    saved = [paths for paths in (_saved(root, name, when) for name in NETWORK_FILES) if paths]
+    if all(step in paths for paths in saved):
+        for path in (path for paths in saved for at, path in paths.items() if at != step):
             path.unlink()
+    else:  # of a network that is not saved any more there is never a new file
+        for at, path in sorted(_saved(root, network, when).items())[:-2]:
+            if at != step:
+                path.unlink()
+
+
+def settle(folder: str | Path) -> None:
+    """Remove what a process that was killed as it saved has left beside a whole checkpoint: StudioGAN would take any of it."""
+    for when in ("current", "best"):
+        names = {
+            path.name for paths in (_saved(Path(folder), network, when) for network in NETWORK_FILES) for path in paths.values()
+        }
+        try:
+            whole = {path.name for path in checkpoint_files(folder, best=when == "best").values()}
+        except RcasError:  # no checkpoint of this kind, or half of the first one
+            continue
+        for name in names - whole:
+            (Path(folder) / name).unlink()
 
 
 def labels_in(

@@ -132,7 +132,8 @@ def inherit(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
     if not record.swaps:
         return Inheritance((), write_once(tasks / BASE, fold_state(state)))
     *earlier, newest = record.swaps
-    newest = newest.model_copy(update={"run": source.name, "steps": checkpoint.step, "figures": _figures(source, newest)})
+    figures = _figures(source, newest, checkpoint.step)
+    newest = newest.model_copy(update={"run": source.name, "steps": checkpoint.step, "figures": figures})
     if not source_tasks.is_dir():
         lost = tuple(swap.model_copy(update={"task": None, "sha256": None}) for swap in (*earlier, newest))
         return Inheritance(lost, write_once(tasks / BASE, fold_state(state)))
@@ -177,12 +178,16 @@ def _share(source: Path, target: Path) -> None:
             shutil.copyfile(source, temporary)
 
 
-def _figures(folder: Path, swap: LineageSwap) -> dict[int, SlotFigures]:
-    """Label -> the figures of a run's new classes at its last moment; empty where it was not judged, or nobody can read them."""
+def _figures(folder: Path, swap: LineageSwap, step: int) -> dict[int, SlotFigures]:
+    """Label -> the figures of a run's new classes at a step; empty where it was not judged, or nobody can read them.
+
+    Of a step that was not judged, as after Ctrl-C, those of the one before it.
+    """
     steps: dict[str, Any] = {}
     with contextlib.suppress(RcasError):  # a swap starts without them
         steps = read_metrics(folder).get("steps", {})
-    rows = steps[max(steps, key=int)]["labels"] if steps else []
+    judged = [at for at in steps if int(at) <= step]
+    rows = steps[max(judged, key=int)]["labels"] if judged else []
     return {
         row["label"]: SlotFigures(recognised=row["recognised"], frechet_distance=row["frechet_distance"])
         for row in rows

@@ -191,22 +191,35 @@ class _Run:
         """All steps that are left, with a checkpoint every `save_freq`; the folder."""
         loop, lifecycle = self.loop, self.loop.lifecycle
         self._write_record()
+        if lifecycle is not None and lifecycle.starts and lifecycle.keeps_best:
+            self._save(0)  # what preparation has made may be the best there will be
         what = "training" if lifecycle is None else f"{lifecycle.method.context.settings.method}: training"
-        steps = range(loop.current, loop.total)
+        stops = lifecycle is not None and lifecycle.stops
+        steps = range(loop.current, loop.current if stops else loop.total)
         for step in tqdm(
             steps, desc=what, unit="step", initial=loop.current, total=loop.total, disable=None if progress else True
         ):
             loop.step(step)
             if (step + 1) % save_freq == 0 or step + 1 == loop.total:
-                _save(self.folder, loop, step + 1, self.seed)
-                self._write_record()
-                if lifecycle is not None:
-                    lifecycle.saved(step + 1)
+                self._save(step + 1)
+                if lifecycle is not None and lifecycle.stops:
+                    break
         if lifecycle is not None:
+            lifecycle.say_stopped()
             lifecycle.finish()
             if lifecycle.observer is not None and lifecycle.observer.judge is not None:
                 write_report([self.folder], self.folder / REPORT)
         return self.folder
+
+    def _save(self, step: int) -> None:
+        """Write a checkpoint of `step` steps, and have it judged; where nothing judges, the newest is the best."""
+        lifecycle = self.loop.lifecycle
+        if lifecycle is not None:
+            lifecycle.saving(step)
+        _write(self.folder, self.loop, step, self.seed, best=lifecycle is None or not lifecycle.keeps_best)
+        self._write_record()
+        if lifecycle is not None:
+            lifecycle.saved(step)
 
     def _write_record(self) -> None:
         of_method = {} if self.loop.lifecycle is None else {"method": self.loop.lifecycle.record()}
@@ -239,8 +252,8 @@ def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, An
     return labels_in(state, gan.generator.state_dict(), more, labels)
 
 
-def _save(folder: Path, loop: Loop, step: int, seed: int) -> None:
-    """Write a checkpoint in upstream's layout (`src/worker.py`, save), as newest and as best, and drop the one before."""
+def _write(folder: Path, loop: Loop, step: int, seed: int, *, best: bool) -> None:
+    """Write a checkpoint in upstream's layout (`src/worker.py`, save), as the newest, and if wanted as the best too."""
     gan, sources = loop.gan, loop.random_sources
     states = {
         "G": {"state_dict": gan.generator.state_dict(), "optimizer": loop.optimizers[GENERATOR].state_dict()},
@@ -249,8 +262,8 @@ def _save(folder: Path, loop: Loop, step: int, seed: int) -> None:
               "best_step": step, "best_fid": None, "best_fid_ckpt": str(folder), "lecam_emas": None},
         **({"G_ema": {"state_dict": gan.ema.state_dict()}} if gan.ema is not None else {}),
     }  # fmt: skip
-    for network, state in states.items():
-        for when in ("current", "best"):
+    for when in ("current", "best") if best else ("current",):
+        for network, state in states.items():
             write_checkpoint(folder, network, when, step, state)
     save_random_state(folder, 0, step, sources, DataPosition(), torch.device("cpu"))
 

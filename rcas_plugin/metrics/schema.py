@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, RootModel, model_validator
 
-from rcas_plugin.record import FromFile
+from rcas_plugin.record import BestState, FromFile
 
 
 def _known(value: Any) -> Any:
@@ -105,6 +105,7 @@ class Metrics(FromFile):
     slots: dict[Number, Slot]
     before: Moment = Field(default=None)  # type: ignore[assignment]  # missing, but never null
     steps: Annotated[dict[Number, Moment], Field(min_length=1)]
+    best: BestState = Field(default=None)  # type: ignore[assignment]  # runs of version 0.1 have none
 
     @model_validator(mode="after")
     def _consistent(self) -> Metrics:

@@ -15,48 +15,61 @@ FIGURES = ("recognised", "frechet_distance", "kernel_distance", *PRDC)
 
 
 def numbers(one: Group) -> list[dict[str, Any]]:
-    """The four numbers at the head of a report; `value` is the one of swap_metrics.json (of the first run)."""
-    last = one.runs[0].last
-    elapsed = last["elapsed_s"]
-    steps = list(one.runs[0].steps)[-1]
-    before = one.runs[0].metrics.get("before", {}).get("remaining", {}).get("recognised")
+    """The four numbers at the head of a report, at the best state; `value` is the one of swap_metrics.json (of the first run)."""
+    run = one.runs[0]
+    elapsed, steps, kept = run.last["elapsed_s"], max(run.steps), run.kept
+    before = run.metrics.get("before", {}).get("remaining", {}).get("recognised")
     return [
-        {"name": "new class recognised", "key": "new.recognised", "value": last["new"].get("recognised"),
-         "shown": _percent(one.at_end("new", "recognised")), "note": "of the slot's images"},
-        {"name": "old class left", "key": "old.left", "value": last["old"].get("left"),
-         "shown": _percent(one.at_end("old", "left")), "note": "of the slot's images"},
-        {"name": "remaining labels recognised", "key": "remaining.recognised", "value": last["remaining"].get("recognised"),
-         "shown": _percent(one.at_end("remaining", "recognised")),
-         "note": f"{before:.1%} before the swap" if before is not None else ""},
+        {"name": "new class recognised", "key": "new.recognised", "value": kept["new"].get("recognised"),
+         "shown": _percent(one.at_best("new", "recognised")), "note": _at_end(one, "of the slot's images", "new", "recognised")},
+        {"name": "old class left", "key": "old.left", "value": kept["old"].get("left"),
+         "shown": _percent(one.at_best("old", "left")), "note": _at_end(one, "of the slot's images", "old", "left")},
+        {"name": "remaining labels recognised", "key": "remaining.recognised", "value": kept["remaining"].get("recognised"),
+         "shown": _percent(one.at_best("remaining", "recognised")),
+         "note": _at_end(one, f"{before:.1%} before the swap" if before is not None else "", "remaining", "recognised")},
         {"name": "time", "key": "elapsed_s", "value": elapsed, "shown": duration(elapsed), "note": f"{steps:,} steps"},
     ]  # fmt: skip
 
 
+def _at_end(one: Group, note: str, part: str, figure: str) -> str:
+    """A note with the figure at the end of the runs, where that is not their best state."""
+    if all(run.kept_step == max(run.steps) for run in one.runs):
+        return note
+    return f"{note}{'; ' if note else ''}{_percent(one.at_end(part, figure))} at the end"
+
+
 def distances(one: Group) -> list[tuple[str, str]]:
-    """The Fréchet distances at the end, each with its name."""
+    """The Fréchet distances at the best state and at the end, each with its name, and the step of the best state."""
     parts = {"distance to the new class": "new", "distance of the remaining": "remaining"}
-    return [(name, _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()]
+    steps = sorted(set(one.best_steps))
+    kept = [(name, _plain(one.at_best(part, "frechet_distance"))) for name, part in parts.items()]
+    end = [(f"{name}, at the end", _plain(one.at_end(part, "frechet_distance"))) for name, part in parts.items()]
+    best = "not recorded" if not steps else f"step {steps[0]}" + (f" to {steps[-1]}" if len(steps) > 1 else "")
+    return [*kept, *end, ("best state", best)]
 
 
 def rows_of_parts(run: Run) -> list[list[str]]:
     """Rows of part, moment, then `FIGURES` and `more_cells`."""
     moments = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
-    chosen = ["before", "step 0", list(moments)[-1]]
+    kept = f"step {run.kept_step}"
+    chosen = ["before", "step 0", kept, list(moments)[-1]]
     rows = []
     for part, name in (("new", "new class"), ("old", "old class"), ("remaining", "remaining labels")):
         for moment in dict.fromkeys(chosen):
             values = (moments.get(moment) or {}).get(part)
             if values:
                 shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
-                rows.append([name, moment, *cells(shown), *more_cells(values)])
+                rows.append(
+                    [name, f"{moment}, best" if moment == f"step {run.best_step}" else moment, *cells(shown), *more_cells(values)]
+                )
     return rows
 
 
 def rows_of_labels(run: Run) -> list[list[str]]:
-    """Rows of label, class, part, then `FIGURES` and `more_cells`, at the last moment."""
+    """Rows of label, class, part, then `FIGURES` and `more_cells`, at the best state."""
     return [
         [str(row["label"]), row["class"], row["part"], *cells([row[figure] for figure in FIGURES]), *more_cells(row)]
-        for row in run.last["labels"]
+        for row in run.kept["labels"]
     ]
 
 
@@ -119,7 +132,7 @@ def _plain(interval: Interval | None) -> str:
     return f"{mean:.3g}" if low == mean == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
 
 
-def shown(figure: str, interval: Interval | None) -> str:
+def as_text(figure: str, interval: Interval | None) -> str:
     """The mean of a figure, and its interval where that is one: a distance as it is, a share in percent."""
     return (_plain if "distance" in figure else _percent)(interval)
 

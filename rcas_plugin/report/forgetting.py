@@ -17,10 +17,11 @@ HEADS = (
 
 
 def forgetting_rows(run: Run) -> list[list[str]]:
-    """Rows of `HEADS` before, at step 0 and at the end; none for a run of an earlier version, which has none of these."""
-    chosen = {"before": run.metrics.get("before"), "step 0": run.steps.get(0), f"step {max(run.steps):,}": run.last}
+    """Rows of `HEADS` before, at step 0, at the best state and at the end; none for a run of an earlier version."""
+    steps = [step for step in dict.fromkeys((0, run.kept_step, max(run.steps))) if step in run.steps]
+    chosen = {f"step {step:,}{', best' if step == run.best_step else ''}": run.steps[step] for step in sorted(steps)}
     rows = []
-    for moment, values in chosen.items():
+    for moment, values in {"before": run.metrics.get("before"), **chosen}.items():
         if values is None or "worst" not in values:
             continue
         new, old, rest = values["new"], values["old"], values["remaining"]
@@ -39,7 +40,7 @@ def sequence_sentence(run: Run) -> str:
     swaps = run.record.swaps
     if len(swaps) < 2:
         return ""
-    now = {row["class"]: row["recognised"] for row in run.last["labels"] if row["recognised"] is not None}
+    now = {row["class"]: row["recognised"] for row in run.kept["labels"] if row["recognised"] is not None}
     moments: list[Mapping[str, float]] = [_then(swap) for swap in swaps[:-1]]
     learned = {slot.new: index for index, swap in enumerate(swaps) for slot in swap.slots.values()}
     figures = sequence_figures([*moments, now], learned, _replaced(swaps))

@@ -17,7 +17,7 @@ def lineage_rows(run: Run) -> list[list[str]]:
     """A row for each slot of each swap, oldest first; none where the run's own swap is the first.
 
     Number of the swap, label, old and new class, method, steps; then recognised and Fréchet distance when the swap ended, and
-    the same at the end of this run, or what has replaced the class since.
+    the same at the best state of this run, or what has replaced the class since.
     """
     swaps = run.record.swaps
     if len(swaps) < 2:
@@ -27,7 +27,7 @@ def lineage_rows(run: Run) -> list[list[str]]:
         newest = index + 1 == len(swaps)
         steps = max(run.steps) if newest else swap.steps
         for label, slot in sorted(swap.slots.items()):
-            now = _now(slot.new, swaps[index + 1 :], run.last["labels"])
+            now = _now(slot.new, swaps[index + 1 :], run.kept["labels"])
             then = now if newest else _then(swap, label)
             rows.append([str(index + 1), str(label), f"{slot.old} → {slot.new}" if slot.old is not None else f"new: {slot.new}",
                          swap.method, "" if steps is None else f"{steps:,}", *then, *now])  # fmt: skip

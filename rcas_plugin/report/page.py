@@ -71,6 +71,7 @@ class Section:
     confusion: list[Picture] = field(default_factory=list)
     edited: str = ""
     judge: str = ""
+    best: str = ""
     settings: str = ""
     facts: list[tuple[str, str]] = field(default_factory=list)
 
@@ -96,7 +97,8 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         quantity = next(iter(panel))
         distance = file == "curve_distance"
         draw_curves(out / f"{file}.png", panel, logarithmic=[quantity] if distance else [],
-                    levels={quantity: level} if distance and level is not None else None)  # fmt: skip
+                    levels={quantity: level} if distance and level is not None else None,
+                    marked={group.name: group.best_steps for group in groups})  # fmt: skip
         curves.append(
             Picture(out / f"{file}.png", "", f"{quantity} over the steps of {', '.join(group.name for group in groups)}")
         )
@@ -133,12 +135,15 @@ def _section(group: Group, stem: Path) -> Section:
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)
-    confusion, classes = run.last["confusion"], run.metrics["judge"]["classes"]
+    confusion, classes = run.kept["confusion"], run.metrics["judge"]["classes"]
     if len(classes) <= CLASSES:
         names = {f"{label}: {run.metrics['labels'][int(label)]}": counts for label, counts in confusion.items()}
         draw_confusion(stem.with_name(f"{stem.name}_confusion.png"), names, classes)
         section.confusion = [Picture(stem.with_name(f"{stem.name}_confusion.png"), "images of each label, in percent",
                                      "Matrix: labels down, the class that the judge sees across")]  # fmt: skip
+    if run.metrics.get("best"):
+        why = run.metrics["best"].get("why") or "no reason is recorded"
+        section.best = f"The best state is step {run.kept_step}: {why}. StudioGAN's -best loads it."
     judge = run.metrics["judge"]
     new = [slot["new"] for slot in run.metrics["slots"].values()]
     by_class = "; ".join(
@@ -161,15 +166,18 @@ def _section(group: Group, stem: Path) -> Section:
 def _images(run: Run, stem: Path) -> list[Picture]:
     if not (run.folder / FOLDER).is_dir():
         return []
-    last = list(moments(run.folder).values())[-1]
+    by_step = moments(run.folder)
+    last, kept = list(by_step.values())[-1], by_step.get(-1 if run.best_step is None else run.best_step)
     names, slots = run.metrics["labels"], run.metrics["slots"]
     captions = {
         "before": ("before", "the pre-trained GAN"),
         "reinit": ("reinit", "after preparation, before any training step"),
+        **({kept: ("best", f"after {run.kept_step} steps")} if kept not in (None, "reinit", last) else {}),
         last: ("after", f"after {last.removeprefix('step=')} steps"),
     }
     pictures = []
-    for moment, (file, caption) in captions.items():
+    for moment, (file, when) in captions.items():
+        caption = f"{when}, the best state" if moment == kept else when
         if not (run.folder / FOLDER / f"{moment}.npz").is_file():
             continue
         images, labels = load_snapshot(run.folder, moment)
@@ -215,7 +223,7 @@ def _add_neighbours(section: Section, run: Run, stem: Path) -> None:
     draw_neighbours(path, pairs)
     text = "Generated images of the new class, and under each the nearest real image with its distance in the judge's features"
     section.neighbours = [Picture(path, "the nearest real image of each, and its distance in the judge's features", text)]
-    authentic = [value for value in run.last.get("neighbours", {}).get("authentic", {}).values() if value is not None]
+    authentic = [value for value in run.kept.get("neighbours", {}).get("authentic", {}).values() if value is not None]
     if authentic:
         share = sum(authentic) / len(authentic)
         section.authentic = (

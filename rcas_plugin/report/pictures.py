@@ -18,6 +18,9 @@ from rcas_plugin.report.fonts import arrange, legible
 #: One a run, in the order in which they are drawn; told apart by the colour-blind too (Okabe and Ito).
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 
+#: What the star in a curve means.
+KEPT = "best state, kept"
+
 
 def draw_before_after(
     path: Path, columns: Mapping[str, tuple[Tensor, Tensor]], rows: Mapping[int, str], *, per_cell: int = 8
@@ -62,7 +65,12 @@ Curves = Mapping[str, Mapping[int, tuple[float, float, float]]]
 
 
 def draw_curves(
-    path: Path, panels: Mapping[str, Curves], *, logarithmic: Sequence[str] = (), levels: Mapping[str, float] | None = None
+    path: Path,
+    panels: Mapping[str, Curves],
+    *,
+    logarithmic: Sequence[str] = (),
+    levels: Mapping[str, float] | None = None,
+    marked: Mapping[str, Sequence[int]] | None = None,
 ) -> None:
     """Draw one panel a quantity with one line a run, and the interval around it where there is one.
 
@@ -71,12 +79,19 @@ def draw_curves(
         panels: quantity (the y-axis) -> its curves.
         logarithmic: quantities with a logarithmic y-axis.
         levels: quantity -> a level that is marked.
+        marked: run -> the steps of its best states, which have a star.
     """
     figure = new_figure(4.6 * len(panels), 3.4)
     for axis, (quantity, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
         for colour, (name, values) in zip(itertools.cycle(COLOURS), runs.items(), strict=False):
             means, low, high = ([value[which] for value in values.values()] for which in range(3))
             axis.plot(list(values), means, marker="o", markersize=3, color=colour, label=legible(name))
+            best = [step for step in dict.fromkeys((marked or {}).get(name, ())) if step in values]
+            if best:
+                stars = [values[step][0] for step in best]
+                said = {line.get_label() for line in axis.get_lines()}
+                axis.plot(best, stars, marker="*", markersize=13, linestyle="none", color=colour, markeredgecolor="black",
+                          label=None if KEPT in said else KEPT)  # fmt: skip
             if low != high:
                 axis.fill_between(list(values), low, high, color=colour, alpha=0.2, linewidth=0)
         if levels and quantity in levels:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.metrics.best import states_since_best
 from rcas_plugin.metrics.curves import end_level, mean_interval, steps_to_level
 from rcas_plugin.metrics.schema import Edits, as_json
 from rcas_plugin.record import Record, read_checked, read_record
@@ -62,6 +63,29 @@ class Run:
     def last(self) -> dict[str, Any]:
         return list(self.steps.values())[-1]
 
+    @property
+    def best_step(self) -> int | None:
+        """The step of the best state, which the run's best weights hold; None where no version recorded one."""
+        recorded = (self.metrics.get("best") or {}).get("step")
+        return int(recorded) if recorded in self.steps else None
+
+    @property
+    def kept_step(self) -> int:
+        """The step of the best state; where none was recorded the best weights are the newest ones, and it is the last."""
+        return max(self.steps) if self.best_step is None else self.best_step
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """The figures at `kept_step`."""
+        return self.steps[self.kept_step]
+
+    @property
+    def stopped(self) -> bool:
+        """True where the run ended by itself (`RCAS.stop`)."""
+        stop = self.settings.get("stop")
+        patience = stop.get("patience") if isinstance(stop, Mapping) else 0
+        return isinstance(patience, int) and 0 < patience <= states_since_best(self.metrics, max(self.steps))
+
     def curve(self, part: str, figure: str) -> dict[int, float]:
         """Step -> the figure, at the moments that have it."""
         values = {step: moment[part].get(figure) for step, moment in self.steps.items()}
@@ -85,6 +109,17 @@ class Group:
         values = [run.last[part].get(figure) for run in self.runs]
         known = [value for value in values if value is not None]
         return mean_interval(known) if known else None
+
+    def at_best(self, part: str, figure: str) -> Interval | None:
+        """The same at the state that each run keeps as its best."""
+        values = [run.kept[part].get(figure) for run in self.runs]
+        known = [value for value in values if value is not None]
+        return mean_interval(known) if known else None
+
+    @property
+    def best_steps(self) -> list[int]:
+        """The steps of the runs' best states, where they are recorded."""
+        return [run.best_step for run in self.runs if run.best_step is not None]
 
     def curve(self, part: str, figure: str) -> dict[int, Interval]:
         """Step -> the mean and interval of a figure, at the steps that every run has."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from rcas_plugin.metrics.curves import mean_interval
-from rcas_plugin.report.figures import shown
+from rcas_plugin.report.figures import as_text
 from rcas_plugin.report.runs import Group, Interval
 
 #: The figures that are shown: part, figure, and how a table calls it.
@@ -19,13 +19,13 @@ SHOWN = (
 
 
 def second_rows(groups: Sequence[Group]) -> list[list[str]]:
-    """Two rows for each group whose runs all have a second judge: the name, the judge, then `SHOWN` at the end of its runs."""
+    """Two rows for each group whose runs all have a second judge: the name, the judge, then `SHOWN` at the runs' best states."""
     rows = []
     for group in groups:
         if not _judged_twice(group):
             continue
-        for judge, at_end in (("first", group.at_end), ("second", lambda part, figure, of=group: _by_second(of, part, figure))):
-            cells = [shown(figure, at_end(part, figure)) for part, figure, _ in SHOWN]
+        for judge, at_best in (("first", group.at_best), ("second", lambda part, figure, of=group: _by_second(of, part, figure))):
+            cells = [as_text(figure, at_best(part, figure)) for part, figure, _ in SHOWN]
             rows.append([group.name, judge, *cells])
     return rows
 
@@ -38,7 +38,7 @@ def agreement(groups: Sequence[Group]) -> str:
     sentences = []
     for part, what in (("new", "the distance to the new class"), ("remaining", "the distance of the remaining labels")):
         pairs = [
-            (group.name, group.at_end(part, "frechet_distance"), _by_second(group, part, "frechet_distance")) for group in both
+            (group.name, group.at_best(part, "frechet_distance"), _by_second(group, part, "frechet_distance")) for group in both
         ]
         known = [(name, first[0], second[0]) for name, first, second in pairs if first is not None and second is not None]
         if len(known) < 2:
@@ -55,11 +55,11 @@ def agreement(groups: Sequence[Group]) -> str:
 
 
 def _judged_twice(group: Group) -> bool:
-    return all("second" in run.last for run in group.runs)
+    return all("second" in run.kept for run in group.runs)
 
 
 def _by_second(group: Group, part: str, figure: str) -> Interval | None:
-    """As `Group.at_end`, by the second judge."""
-    values = [run.last["second"][part].get(figure) for run in group.runs]
+    """As `Group.at_best`, by the second judge."""
+    values = [run.kept["second"][part].get(figure) for run in group.runs]
     known = [value for value in values if value is not None]
     return mean_interval(known) if known else None

@@ -4,26 +4,29 @@ begin:   attach -> load -> the pre-trained generator is kept for `retain` -> pre
 go_on:   attach -> the kept generator is read; the engine loads weights and optimisers from the run's checkpoint
 evaluate: attach alone
 then, in both engines: build_optimizers -> term at each update, averaging, step_done after each step -> finish
+at each checkpoint, that of step 0 included where a swap starts: saving -> the engine writes it -> saved
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from rcas_plugin.checkpoints.best import keep_best, kept_step
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.lineage import inherit
 from rcas_plugin.gan import GENERATOR, Gan
 from rcas_plugin.methods.base import Batch, Method
 from rcas_plugin.methods.retain import RetainLoss
-from rcas_plugin.record import Inheritance
+from rcas_plugin.record import Inheritance, write_record
 from rcas_plugin.registry import losses
 from rcas_plugin.run.optimizers import Optimizers, plain_parameters
 from rcas_plugin.watch.observer import Observer
+from rcas_plugin.weights.average import Average, tensors_of
 
 #: Makes what watches a run, given the pre-trained GAN where a swap starts; None in a process that writes nothing.
 Observe = Callable[[Gan | None], Observer | None]
@@ -38,11 +41,18 @@ class Lifecycle:
         observer: what watches the run; None where nothing does.
         inherited: where the swap starts, what its folder got from the checkpoint that it starts from; None in other processes.
         step: the step of training that goes on, from 0.
+        starts: whether the swap starts here, and does not go on.
+        average: of G's weights, where `RCAS.average` asks for it and StudioGAN has none of its own; in the process that writes.
     """
 
     def __init__(self, method: Method, gan: Gan, observer: Observer | None = None, step: int = 0) -> None:
         self.method, self.gan, self.observer, self.step = method, gan, observer, step
         self.inherited: Inheritance | None = None
+        self.starts = False
+        decay = method.context.settings.average
+        self.average = Average(gan.generator, decay) if decay and observer is not None and gan.ema is None else None
+        if decay and gan.ema is not None:
+            method.context.log("RCAS.average has no effect: MODEL.apply_g_ema is on, and its average of G is judged and kept")
         self._optimizers: Optimizers | None = None
         self._trained: set[nn.Parameter] = set()
 
@@ -72,6 +82,7 @@ class Lifecycle:
         if observer is not None:
             observer.prepared(gan)
         lifecycle = cls(method, gan, observer)
+        lifecycle.starts = True
         if directory is not None and checkpoint.folder is not None:
             lifecycle.inherited = inherit(checkpoint, directory)
         return lifecycle
@@ -90,7 +101,9 @@ class Lifecycle:
         if method.retained is not None and method.context.directory is not None:
             method.retained.load(method.context.directory)
         cls.attach(method, gan, checkpoint)
-        return cls(method, gan, observe(None) if observe is not None else None, checkpoint.step)
+        lifecycle = cls(method, gan, observe(None) if observe is not None else None, checkpoint.step)
+        lifecycle._take_up(checkpoint)
+        return lifecycle
 
     @staticmethod
     def attach(method: Method, gan: Gan, checkpoint: Checkpoint) -> None:
@@ -150,10 +163,10 @@ class Lifecycle:
         average, averaged = self.gan.ema, set(self.method.averaged(self.gan))
         held: list[tuple[Tensor, Tensor]] = []
         if average is not None:
-            tensors = _tensors(average)
+            tensors = tensors_of(average)
             held = [
                 (tensors[n].detach(), tensors[n].detach().clone())
-                for n, t in _tensors(self.gan.generator).items()
+                for n, t in tensors_of(self.gan.generator).items()
                 if t not in averaged
             ]
         yield
@@ -163,14 +176,80 @@ class Lifecycle:
 
     def step_done(self, step: int) -> None:
         """Tell the method that step `step` of training, from 0, is done, and ask it what is trained in the next."""
+        if self.average is not None:
+            self.average.update(self.method.averaged(self.gan))
         self.method.after_step(step)
         self.step = step + 1
         if set(self.method.trained(self.gan)) != self._trained:
             self.choose_trained()
 
+    # checkpoints ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def keeps_best(self) -> bool:
+        """True where swap metrics say which checkpoint is the best; else the newest is, or the one that upstream says."""
+        return self.observer is not None and (self.observer.judge is not None or self.observer.best is not None)
+
+    @property
+    def stops(self) -> bool:
+        """True where the run ends by itself: as many states as `RCAS.stop` allows were judged since the best one."""
+        patience = self.method.context.settings.stop.patience
+        return self.observer is not None and 0 < patience <= self.observer.waited
+
+    def say_stopped(self) -> None:
+        """Tell the user, where the run ends by itself, why, and how it goes on."""
+        if self.stops and self.observer is not None:
+            self.method.context.log(
+                f"the run ends by itself: of the last {self.observer.waited} save steps none was better than step "
+                f"{self.observer.best}, which is kept as the best (RCAS.stop.patience; with 0 the same command goes on)"
+            )
+
+    def saving(self, step: int) -> None:
+        """Write what belongs to the checkpoint of `step` steps that the engine is about to write."""
+        if self.average is not None and self.observer is not None:
+            self.average.save(self.observer.folder, step)
+
     def saved(self, step: int, *, judged: bool = True) -> dict[str, Any] | None:
-        """Tell the observer that a checkpoint of `step` steps is written; returns its swap metrics, where there are any."""
-        return None if self.observer is None else self.observer.saved(step, self.gan, judged=judged)
+        """Judge the state of a checkpoint that is written, and keep it where it is the best so far.
+
+        Args:
+            step: of the checkpoint; the state of step 0 was judged as it was prepared.
+            judged: False where nobody waits for a judge.
+
+        Returns:
+            Its swap metrics; None where it is not judged here.
+        """
+        if self.observer is None:
+            return None
+        metrics = None
+        if step or not judged:
+            with nullcontext() if self.average is None else self.average.shown():
+                metrics = self.observer.saved(step, self.gan, judged=judged)
+        if self.average is not None:
+            self.average.forget_before(self.observer.folder, step)
+        if judged:
+            self._keep_best(step)
+        return metrics
+
+    def _keep_best(self, step: int) -> None:
+        assert self.observer is not None
+        folder = self.observer.folder
+        if self.observer.best == step:
+            keep_best(folder, step, None if self.average is None else self.average.state_dict())
+        if self.observer.best_record:
+            write_record(folder, {"best": self.observer.best_record})
+
+    def _take_up(self, checkpoint: Checkpoint) -> None:
+        """Take up the average and the best state where the run's checkpoint was written."""
+        if self.observer is None or checkpoint.folder is None:
+            return
+        if self.average is not None and not self.average.load(checkpoint.folder, checkpoint.step):
+            self.method.context.log("no file holds the average of G's weights at this step; it begins anew")
+            self.average.start(checkpoint.states["generator"])
+        self.observer.forget_after(checkpoint.step)
+        # of a process that was killed after it had judged, before the files were there
+        if self.observer.folder.resolve() == checkpoint.folder.resolve() and kept_step(checkpoint.folder) != self.observer.best:
+            self._keep_best(checkpoint.step)
 
     def finish(self) -> None:
         """Tell the method that the last step is done and its checkpoint written."""
@@ -180,10 +259,6 @@ class Lifecycle:
         """The part of the record under `method`: the method's own, and the numbers of parameters that folding needs."""
         counts = plain_parameters(self.gan, self._optimizers)
         return {**({"plain_parameters": counts} if counts else {}), **self.method.record()}
-
-
-def _tensors(network: nn.Module) -> dict[str, Tensor]:
-    return {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
 
 def _retain(method: Method, gan: Gan) -> RetainLoss | None:

@@ -37,6 +37,14 @@ class LabelLrSettings(Section):
     steps: int = Field(400, gt=0, description="steps over which both go down to 1, along half a cosine")
 
 
+class StopSettings(Section):
+    """When a swap ends by itself, before its last step (`rcas_plugin.metrics.best` says which state is the best)."""
+
+    patience: Watching[int] = Field(
+        0, ge=0, description="save steps without a new best state after which the run ends by itself; 0: it never does"
+    )
+
+
 class CommonSettings(Section):
     """The keys of the `RCAS` section that every method has."""
 
@@ -69,6 +77,11 @@ class CommonSettings(Section):
     second_judge: Watching[bool] = Field(
         False, description="judge by a second classifier too, of another architecture and seed (swap_metrics.json, the report)"
     )
+    average: float = Field(
+        0.0, ge=0, lt=1, description="decay of an average of G's weights that is judged and kept as the best state, where "
+        "MODEL.apply_g_ema is off; 0: none"
+    )  # fmt: skip
+    stop: StopSettings = Field(default_factory=StopSettings)
     tensorboard: Watching[bool] = Field(False, description="write the swap metrics for TensorBoard too (pip install tensorboard)")
 
     def check(self) -> None:
@@ -82,6 +95,11 @@ class CommonSettings(Section):
             raise RcasError("RCAS.classes: a class is named twice; name each once")
         if self.new_data is not None and not Path(self.new_data).is_dir():
             raise RcasError(f"RCAS.new_data: there is no folder {self.new_data}; give the folder of the new class's images")
+        for key, wanted in (("average", self.average), ("stop.patience", self.stop.patience)):
+            if wanted and not self.swap_metrics:
+                raise RcasError(
+                    f"RCAS.{key}: nothing is judged with swap_metrics 0; give swap_metrics a number, or leave {key} out"
+                )
         if self.remaining == []:
             raise RcasError("RCAS.remaining: the list is empty; allowed: all, or a list of at least one label")
 

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 import yaml
 
+from rcas_plugin.checkpoints.best import kept_step
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
 from rcas_plugin.record import Record, read_record, same_swap
+from rcas_plugin.report.page import PAGE, REPORT
 from rcas_plugin.settings import ClassRef, CommonSettings, parse_settings
 from rcas_plugin.studiogan.locate import main_command
 
@@ -136,6 +138,8 @@ def plan_swap(
         raise RcasError("--steps is missing; the config does not say how long the pre-training was")
     config["RCAS"], options["total_steps"] = section, total
 
+    # what a swap keeps as its best is what its report shows; of other runs the newest weights are the ones that were meant
+    best = run is None and record.best is not None and record.best.step == kept_step(ckpt)
     step = 0 if run is None else int(read_checkpoint(checkpoint_files(run)["D"])["step"])
     # upstream makes one step more than it was asked for, and saves that too where each step is saved
     save_freq = max(2, total // SAVES)
@@ -144,8 +148,11 @@ def plan_swap(
         studiogan, "-t", "-ckpt", str(run or ckpt), "-data", str(data), "-save", str(out), "-hdf5", "-l",
         "--pre_resizer", "lanczos", "-metrics", "none", "--print_freq", str(save_freq), "--save_freq", str(save_freq),
         *([] if torch.cuda.is_available() else ["--num_workers", "0"]),
+        *(["-best"] if best else []),
     )  # fmt: skip
     sentences = [f"{method}: label {slot} of {ckpt} becomes {new}, in {total} steps; it goes to {out}"]
+    if best:
+        sentences.append(f"starts from the best state of that run, step {kept_step(ckpt)}")
     if run is not None:
         sentences.append(f"goes on after step {step}, in {run}")
     seconds = record.seconds_per_step
@@ -175,6 +182,16 @@ def run_swap(plan: SwapPlan) -> int:
         with atomic_path(plan.run / CONFIG) as temporary:
             temporary.write_text(plan.text, encoding="utf-8")
     return code
+
+
+def sentences_at_end(run: Path) -> list[str]:
+    """What the user is told of a run that has ended well: where it is, which state is its best, and its report."""
+    sentences = [f"done: {run}", "it loads in any StudioGAN with the config that trained the first one (-ckpt)"]
+    if (best := read_record(run).best) is not None:
+        sentences.append(f"its best state is step {best.step} (-best loads it): {best.why}")
+    if (page := run / REPORT / PAGE).is_file():
+        sentences.append(f"its report: {page}")
+    return sentences
 
 
 def shown(plan: SwapPlan) -> str:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from tqdm.auto import tqdm
 
 from rcas_plugin.gan import device_of
 from rcas_plugin.record import write_record
+from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, RandomState, load_random_state, save_random_state
 from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.data_order import OrderedBatches
 from rcas_plugin.studiogan.interrupt import Interrupt
-from rcas_plugin.watch.observer import newest, scalars
+from rcas_plugin.watch.observer import has_stopped, newest, scalars
 
 
 def make_worker(upstream: Any, run: ActiveRun) -> Any:
@@ -34,6 +36,8 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self._first: tuple[int, float] | None = None
             self._data = DataPosition()
             self._draws: RandomState | None = None
+            self._ends = False
+            self._asked: int | None = None
             if run.lifecycle is not None:
                 run.passes.watch(self.Gen, self.Gen_mapping if self.is_stylegan else None, self.Dis)
 
@@ -42,7 +46,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             lifecycle = run.lifecycle
             if lifecycle is not None:
                 self._data = DataPosition(epoch_counter)
-                if lifecycle.step:
+                if not lifecycle.starts:
                     self._draws = load_random_state(Path(self.RUN.ckpt_dir), self.global_rank, lifecycle.step, self._sources)
                     if self._draws is None:
                         self._log("no file says where the run's random draws were; they begin anew")
@@ -51,6 +55,20 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                 OrderedBatches(self.train_dataloader, self.RUN.seed, self._data)
             super().prepare_train_iter(epoch_counter=self._data.epoch)
             self._interrupt.listen()
+            if lifecycle is not None:
+                self._save_or_stop(lifecycle)
+
+        def _save_or_stop(self, lifecycle: Lifecycle) -> None:
+            """Save what preparation has made, as it may be the best there will be; train no further where the run had stopped."""
+            patience = lifecycle.method.context.settings.stop.patience
+            if lifecycle.starts and lifecycle.method.context.settings.swap_metrics:
+                if self.global_rank == 0:
+                    self.save(step=0, is_best=False)
+                else:
+                    self._keep_draws(0)
+            elif patience and has_stopped(Path(self.RUN.ckpt_dir), lifecycle.step, patience):
+                lifecycle.say_stopped()
+                self._end_after(lifecycle.step)
 
         def sample_data_basket(self) -> Any:
             epoch = self.epoch_counter
@@ -95,7 +113,22 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
                 self._step_is_done(current_step)
             return loss
 
+        def _end_after(self, step: int) -> None:
+            """Let upstream's loop end after `step` steps, as it does after the last one."""
+            self.OPTIMIZATION.total_steps = step - 1  # it goes on up to total_steps and with it
+
+        def _agree(self, step: int) -> None:
+            """Ask the first process, after each save, whether the run ends; this step is then the last one of all processes."""
+            if self.DDP and step % self.RUN.save_freq == 0 and step != self._asked:
+                self._asked = step
+                ends = torch.tensor([int(self._ends)], device=self._device)
+                dist.broadcast(ends, 0)
+                if ends.item():
+                    self._end_after(step + 1)
+
         def _step_begins(self, step: int) -> None:
+            if run.lifecycle is not None and run.lifecycle.method.context.settings.stop.patience:
+                self._agree(step)
             self._interrupt.step_begins()
             self._draw_on()
             if run.lifecycle is not None:
@@ -124,15 +157,26 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self._interrupt.step_is_done()
 
         def save(self, step: int, is_best: bool) -> None:
-            # where no metric judges the steps, the newest is the best: upstream's evaluation options load "best" alone
-            super().save(step=step, is_best=is_best or not self.RUN.eval_metrics)
+            lifecycle = run.lifecycle
+            if lifecycle is not None:
+                lifecycle.saving(step)
+            if lifecycle is not None and lifecycle.keeps_best:
+                super().save(step=step, is_best=False)
+            else:
+                # where no metric judges the steps, the newest is the best: upstream's evaluation options load "best" alone
+                super().save(step=step, is_best=is_best or not self.RUN.eval_metrics)
             if record := run.record():
                 write_record(self.RUN.ckpt_dir, record)
-            if run.lifecycle is not None:
-                found = run.lifecycle.saved(step, judged=not self.interrupted)
-                if found is not None:
-                    self._show(found)
+            if lifecycle is not None:
                 self._keep_draws(step)
+                metrics = lifecycle.saved(step, judged=not self.interrupted)
+                if metrics is not None:
+                    self._show(metrics)
+                if lifecycle.stops and not self.interrupted:
+                    lifecycle.say_stopped()
+                    self._ends = True
+                    if not self.DDP:
+                        self._end_after(step)
 
         def _show(self, found: dict[str, Any]) -> None:
             """The newest swap metrics beside the bar, and in wandb where that is on."""

@@ -19,6 +19,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.labels import LabelPlan, SwapDataset
+from rcas_plugin.metrics.best import best_step, reason, states_since_best
 from rcas_plugin.metrics.domain import Domain
 from rcas_plugin.metrics.judge import Judge, real_data
 from rcas_plugin.metrics.schema import Metrics, as_json
@@ -154,8 +155,9 @@ class Observer:
 
     def _measure(self, judge: Judge, moment: int | str, gan: Gan, elapsed: float, started: float) -> dict[str, Any]:
         metrics = judge.measure(gan)
+        neighbours: dict[str, Any] = {}
         if moment != "before":
-            metrics["neighbours"] = self._keep_neighbours(judge, gan)
+            metrics["neighbours"], neighbours = self._neighbours(judge, gan)
         metrics = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **metrics}
         if not self._content:
             self._content = {**self._about(judge), "steps": {}}
@@ -165,15 +167,53 @@ class Observer:
             self._content[moment] = metrics
         else:
             # what a run did after the checkpoint from which it goes on is not part of it
-            kept = {key: value for key, value in self._content["steps"].items() if int(key) < moment}
-            self._content["steps"] = {**kept, str(moment): metrics}
+            self.forget_after(moment - 1)
+            self._content["steps"][str(moment)] = metrics
+            self._choose_best(moment)
+            if self.best == moment:
+                self._keep_neighbours(neighbours)
         write_json(self.folder / METRICS, self._content)
         if self._board is not None and not isinstance(moment, str):
             for figure, value in scalars(metrics).items():
                 self._board.add_scalar(f"swap/{figure}", value, moment)
             self._board.flush()
-        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(metrics)}")
+        kept = "" if isinstance(moment, str) else f"; the best state is step {self.best}"
+        self.log(f"swap metrics, {moment if isinstance(moment, str) else f'step {moment}'}: {in_words(metrics)}{kept}")
         return metrics
+
+    @property
+    def best(self) -> int | None:
+        """The step of the best state so far; None before a step was judged, and where nothing judges."""
+        best = self._content.get("best")
+        return None if best is None else int(best["step"])
+
+    @property
+    def best_record(self) -> dict[str, Any]:
+        """What `rcas.json` records of the best state: its step, and why; empty where there is none."""
+        return dict(self._content.get("best", {}))
+
+    @property
+    def waited(self) -> int:
+        """How many states were judged since the best one."""
+        return states_since_best(self._content, max(map(int, self._content.get("steps", {})), default=0))
+
+    def forget_after(self, step: int) -> None:
+        """Forget the figures of later steps: what a run did after the checkpoint from which it goes on is not part of it."""
+        if self._content:
+            self._content["steps"] = {key: value for key, value in self._content["steps"].items() if int(key) <= step}
+            if self.best is not None and self.best > step:
+                del self._content["best"]
+
+    def _choose_best(self, newest: int) -> None:
+        """Hold the newest state against the best one, whose checkpoint is there, by `rcas_plugin.metrics.best`."""
+        steps = {int(step): moment for step, moment in self._content["steps"].items()}
+        before = self._content.get("before")
+        # runs of version 0.1 say nothing; their best weights are their newest
+        last = max((step for step in steps if step < newest), default=newest)
+        kept = self.best if self.best is not None and self.best in steps else last
+        held = {step: steps[step] for step in (kept, newest)}
+        chosen = best_step(held, before)
+        self._content["best"] = {"step": chosen, "why": reason(steps, before, chosen)}
 
     def _about(self, judge: Judge) -> dict[str, Any]:
         plan = self.plan
@@ -189,7 +229,8 @@ class Observer:
         return {"classes": list(domain.classes), "accuracy": domain.accuracy, "held_out": domain.held_out,
                 "accuracy_by_class": dict(domain.by_class), "about": self.about}  # fmt: skip
 
-    def _keep_neighbours(self, judge: Judge, gan: Gan) -> dict[str, Any]:
+    def _neighbours(self, judge: Judge, gan: Gan) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The figures of the new classes' images beside their nearest real ones, and the arrays that show some of them."""
         arrays: dict[str, Any] = {}
         authentic: dict[str, Any] = {}
         for label in sorted(self.plan.slots):
@@ -197,9 +238,11 @@ class Observer:
             arrays[f"{label}.generated"], arrays[f"{label}.real"] = pixels_of(fakes), pixels_of(reals)
             arrays[f"{label}.distance"] = neighbours.distances[:SHOWN].numpy()
             authentic[str(label)] = neighbours.authentic
+        return {"authentic": authentic}, arrays
+
+    def _keep_neighbours(self, arrays: dict[str, Any]) -> None:
         with atomic_path(self.folder / NEIGHBOURS) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, **arrays)  # numpy before 2.1 would take allow_pickle for an array
-        return {"authentic": authentic}
 
 
 def _board(folder: Path) -> Any:
@@ -218,6 +261,14 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     """
     content = read_checked(folder / METRICS, Metrics, "delete it, or take another run")
     return {} if content is None else as_json(content)
+
+
+def has_stopped(folder: Path, step: int, patience: int) -> bool:
+    """True where a run has ended by itself at a step, by its figures; every process of a run that goes on asks for itself."""
+    try:
+        return states_since_best(read_metrics(folder), step) >= patience
+    except RcasError:  # nothing is known, and the figures begin anew
+        return False
 
 
 def scalars(found: dict[str, Any]) -> dict[str, float]:

@@ -38,7 +38,7 @@ def run(watched: Watched, tmp_path: Path) -> Path:
 
 
 def test_each_swap_has_a_row_with_its_class_then_and_now(run: Path) -> None:
-    labels = {row["class"]: row for row in Run.read(run).last["labels"]}
+    labels = {row["class"]: row for row in Run.read(run).kept["labels"]}
     now = {name: [f"{row['recognised']:.1%}", f"{row['frechet_distance']:.3g}"] for name, row in labels.items()}
     rows = lineage_rows(Run.read(run))
     assert rows[0] == ["1", "1", "x → b", "fine_tune", "1,200", "87.5%", "12.3", "replaced by d", ""]

@@ -44,13 +44,13 @@ class Page(HTMLParser):
 
 def test_the_four_numbers_are_those_of_the_file(watched: Watched, tmp_path: Path) -> None:
     page = Page(write_report([watched.run], tmp_path))
-    last = json.loads((watched.run / METRICS).read_text())["steps"]["2"]
+    last = json.loads((watched.run / METRICS).read_text())["steps"][str(Run.read(watched.run).best_step)]
     shown = {number["data-key"]: float(number["value"] or "nan") for number in page.all("data")}
     assert shown == {
         "new.recognised": last["new"]["recognised"],
         "old.left": last["old"]["left"],
         "remaining.recognised": last["remaining"]["recognised"],
-        "elapsed_s": last["elapsed_s"],
+        "elapsed_s": Run.read(watched.run).last["elapsed_s"],
     }
 
 
@@ -179,7 +179,12 @@ def test_a_save_folder_stands_for_its_runs(tmp_path: Path) -> None:
             0.8,
             "The new class n is only partly there, the old class o is not gone and the remaining labels have suffered.",
         ),
-        ([100, 190], 0.9, "The new class n is not there, the old class o is not gone and the remaining labels are intact."),
+        (
+            [100, 190],
+            0.9,
+            "The new class n is not there, the old class o is not gone and the remaining labels are intact: training made it "
+            "worse (distance 100 to 190, old class left 50.0% to 95.0%).",
+        ),
     ],
 )
 def test_the_verdict(tmp_path: Path, distances: list[float], remaining: float, wanted: str) -> None:

@@ -39,7 +39,7 @@ def test_swaps_in_a_row(
     def judge(name: str, images: Tensor) -> dict[str, float]:
         return {"recognised": 0.5, "frechet_distance": float(images.mean())}
 
-    rows = script.look_back(runs, lambda folder: load_gan(trained.studiogan, trained.config, folder), judge, 3)
+    rows = script.look_back(runs, lambda folder: load_gan(trained.studiogan, trained.config, folder, best=True), judge, 3)
     script.print_rows(rows)
     assert "| 1 | 1 | b → d | 50.0% | " in capfd.readouterr().out
     assert rows[0]["brought_back_to_the_bit"]

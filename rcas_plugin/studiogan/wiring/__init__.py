@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rcas_plugin.checkpoints.folder import settle
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.studiogan.active import RUN
@@ -27,6 +28,8 @@ def start(local_rank: int) -> None:
         goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
         clear_leftovers(options.save_dir, options.data_dir, options.ckpt_dir if goes_on else None,
                         spare=None if goes_on else options.ckpt_dir)  # fmt: skip
+        if goes_on and options.ckpt_dir is not None:
+            settle(options.ckpt_dir)
 
 
 def finish() -> None:
