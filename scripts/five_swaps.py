@@ -195,7 +195,7 @@ def recognised_over_the_sequence(
 
 
 def forgetting_of(matrix: Sequence[Mapping[str, float]]) -> SequenceFigures:
-    """Forgetting over the whole sequence: a class is learned where it is there first, and replaced where it is gone at the end."""
+    """Forgetting over the sequence: a class is learned where it is there first, and replaced where it is gone at the end."""
     learned: dict[str, int] = {}
     for moment, values in enumerate(matrix):
         for name in values:
@@ -205,9 +205,10 @@ def forgetting_of(matrix: Sequence[Mapping[str, float]]) -> SequenceFigures:
 
 def print_forgetting(figures: SequenceFigures) -> None:
     by_class = ", ".join(f"{name}: {100 * value:.1f}" for name, value in figures.forgetting.items())
-    print(f"\nAverage accuracy at the end {figures.average or 0:.1%}; forgetting {100 * (figures.mean_forgetting or 0):.1f} points "
-          f"({by_class}), backward transfer {100 * (figures.backward_transfer or 0):.1f}; replaced on purpose and left out: "
-          f"{', '.join(figures.left_out)}")  # fmt: skip
+    average, forgetting, transfer = (100 * (value or 0) for value in (
+        figures.average, figures.mean_forgetting, figures.backward_transfer))  # fmt: skip
+    print(f"\nAverage accuracy at the end {average:.1f} %; forgetting {forgetting:.1f} points ({by_class}), backward transfer "
+          f"{transfer:.1f}; replaced on purpose and left out: {', '.join(figures.left_out)}")  # fmt: skip
 
 
 def mnist_judge(mnist: Path) -> tuple[Judge, float]:
