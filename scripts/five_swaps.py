@@ -34,6 +34,7 @@ from rcas_plugin.files import temporary_folder, write_json
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
 from rcas_plugin.metrics.distances import frechet_distance
+from rcas_plugin.metrics.sequence import SequenceFigures, sequence_figures
 from rcas_plugin.record import read_record
 from rcas_plugin.report.page import PAGE, REPORT
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
@@ -180,6 +181,36 @@ def look_back(runs: Sequence[Path], load: Callable[[Path], Gan], judge: Judge, i
     return rows
 
 
+def recognised_over_the_sequence(
+    pretrained: Path, runs: Sequence[Path], load: Callable[[Path], Gan], judge: Judge, images: int
+) -> list[dict[str, float]]:
+    """R[i][j]: the part of the images of class j's label that show it after swap i; 0 is the pre-trained GAN."""
+    states = [(pretrained, read_record(runs[0]).labels_before), *((run, read_record(run).labels) for run in runs)]
+    matrix = []
+    for folder, names in states:
+        gan = load(folder)
+        shown = (sample_images(gan.evaluated, torch.full((images,), label), gan.latents, seed=1) for label in range(len(names)))
+        matrix.append({name: judge(name, made)["recognised"] for name, made in zip(names, shown, strict=True)})
+    return matrix
+
+
+def forgetting_of(matrix: Sequence[Mapping[str, float]]) -> SequenceFigures:
+    """Forgetting over the sequence: a class is learned where it is there first, and replaced where it is gone at the end."""
+    learned: dict[str, int] = {}
+    for moment, values in enumerate(matrix):
+        for name in values:
+            learned.setdefault(name, moment)
+    return sequence_figures(matrix, learned, [name for name in learned if name not in matrix[-1]])
+
+
+def print_forgetting(figures: SequenceFigures) -> None:
+    by_class = ", ".join(f"{name}: {100 * value:.1f}" for name, value in figures.forgetting.items())
+    average, forgetting, transfer = (100 * (value or 0) for value in (
+        figures.average, figures.mean_forgetting, figures.backward_transfer))  # fmt: skip
+    print(f"\nAverage accuracy at the end {average:.1f} %; forgetting {forgetting:.1f} points ({by_class}), backward transfer "
+          f"{transfer:.1f}; replaced on purpose and left out: {', '.join(figures.left_out)}")  # fmt: skip
+
+
 def mnist_judge(mnist: Path) -> tuple[Judge, float]:
     """A judge by a classifier of real digits, and the classifier's accuracy on MNIST's test images."""
     train, test = Digits.read(mnist, "train", JUDGE), Digits.read(mnist, "test", TEST)
@@ -236,13 +267,23 @@ def main() -> None:
     runs = swap_in_a_row(studiogan, pretrained, data, SWAPS, out)
     trained = round(time.perf_counter() - started, 1)
     judge, accuracy = mnist_judge(args.mnist)
-    rows = look_back(runs, lambda folder: load_gan(studiogan, config, folder, best=True), judge, args.images)
+
+    def load(folder: Path) -> Gan:
+        return load_gan(studiogan, config, folder, best=folder != pretrained)
+
+    rows = look_back(runs, load, judge, args.images)
     print_rows(rows)
+    matrix = recognised_over_the_sequence(pretrained, runs, load, judge, args.images)
+    figures = forgetting_of(matrix)
+    print_forgetting(figures)
     page = runs[-1] / REPORT / PAGE
     print(f"\nThe report with the lineage: {page}")
     write_json(args.results, {
         **describe_run(), "classifier_accuracy": round(accuracy, 4), "images_a_class": args.images, "seconds": trained,
-        "pretrained": list(PRETRAINED), "labels": list(read_record(runs[-1]).labels), "swaps": rows})  # fmt: skip
+        "pretrained": list(PRETRAINED), "labels": list(read_record(runs[-1]).labels), "swaps": rows,
+        "recognised": matrix, "average_accuracy": figures.average, "forgetting": dict(figures.forgetting),
+        "mean_forgetting": figures.mean_forgetting, "backward_transfer": figures.backward_transfer,
+        "replaced_on_purpose": list(figures.left_out)})  # fmt: skip
 
 
 if __name__ == "__main__":

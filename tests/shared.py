@@ -93,13 +93,14 @@ def squares() -> Tensor:
 def judge_of(squares: Tensor) -> Callable[..., Judge]:
     """(folder, images a label) -> the judge of a swap of b for d among the labels a, b, c."""
 
-    def make(folder: Path, images: int = 6) -> Judge:
+    def make(folder: Path, images: int = 6, second: bool = False) -> Judge:
         targets = [index // 8 for index in range(32)]
         plan = resolve_labels(parse_settings({"swap": {"b": "d"}}), 3, DataClasses(tuple("abcd"), (8, 8, 8, 8)), "abc")
         base = TensorDataset(squares)
         data = RealData(base, tuple(targets), tuple("abcd"))
         swapped = SwapDataset(base, targets, plan)
-        return Judge.of(folder, "x", data, plan, images, real_images=swapped.images_of, log=lambda line: None)
+        quiet: Callable[[str], None] = lambda line: None  # noqa: E731
+        return Judge.of(folder, "x", data, plan, images, real_images=swapped.images_of, second=second, log=quiet)
 
     return make
 

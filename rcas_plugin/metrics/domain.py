@@ -21,7 +21,8 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from tqdm.auto import tqdm
 
 from rcas_plugin.files import atomic_path
-from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
+from rcas_plugin.metrics.classifier import Classifier, ImageClassifier, predict, train_classifier
+from rcas_plugin.metrics.second import SecondClassifier, train_second_classifier
 
 #: The most images that are read, and the most numbers in them (1.6 GB); of more they are taken evenly spread.
 LIMIT, NUMBERS = 20_000, 400_000_000
@@ -48,7 +49,7 @@ class Domain:
         features: class -> features (n, d) of up to `KEPT` of its real images.
     """
 
-    classifier: Classifier
+    classifier: ImageClassifier
     classes: tuple[str, ...]
     accuracy: float
     held_out: int
@@ -57,7 +58,13 @@ class Domain:
 
 
 def domain(
-    path: Path, data: Dataset[Any], targets: Sequence[int], classes: Sequence[str], log: Callable[[str], None] = print
+    path: Path,
+    data: Dataset[Any],
+    targets: Sequence[int],
+    classes: Sequence[str],
+    log: Callable[[str], None] = print,
+    *,
+    second: bool = False,
 ) -> Domain:
     """The classifier that lies at `path`, or one trained on the data now and put there.
 
@@ -67,20 +74,22 @@ def domain(
         targets: the class index of every item.
         classes: names, by index.
         log: says a line to the user.
+        second: the second judge (`rcas_plugin.metrics.second`) in the place of the first.
     """
     if path.is_file():
-        backbone = _read(path)
+        backbone = _read(path, second)
     else:
-        backbone = _train(data, targets, classes)
+        backbone = _train(data, targets, classes, second)
         _write(path, backbone)
+    name = "second judge" if second else "domain backbone"
     log(
-        f"domain backbone: a classifier of {len(backbone.classes)} classes of these data, right on {backbone.accuracy:.1%} of "
+        f"{name}: a classifier of {len(backbone.classes)} classes of these data, right on {backbone.accuracy:.1%} of "
         f"{backbone.held_out} held-out images; its distances compare runs on these data alone"
     )
     return backbone
 
 
-def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str]) -> Domain:
+def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str], second: bool) -> Domain:
     numbers: int = data[0][0].numel()
     step = max(1, math.ceil(len(targets) / min(LIMIT, max(1, NUMBERS // numbers))))
     positions = list(range(0, len(targets), step))
@@ -92,7 +101,8 @@ def _train(data: Dataset[Any], targets: Sequence[int], classes: Sequence[str]) -
     held_out[torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))[::HELD_OUT]] = True
     shown = _balanced(labels, (~held_out).nonzero().flatten())
     epochs = max(4, min(120_000 // len(shown), max(20, 30_000 // len(shown)), 200))
-    classifier = train_classifier(images[shown], labels[shown], len(classes), epochs=epochs)
+    train: Callable[..., ImageClassifier] = train_second_classifier if second else train_classifier
+    classifier = train(images[shown], labels[shown], len(classes), epochs=epochs)
     right = (predict(classifier, images[held_out]) == labels[held_out]).double()
     by_class = {
         name: float(right[labels[held_out] == index].mean())
@@ -119,7 +129,7 @@ def _balanced(labels: Tensor, positions: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def features_of(classifier: Classifier, images: Tensor) -> Tensor:
+def features_of(classifier: ImageClassifier, images: Tensor) -> Tensor:
     """Features (n, d) of images in [-1, 1]."""
     parts = [classifier.features(part) for part in images.split(256)]
     return torch.cat(parts) if parts else torch.empty(0, classifier.head.in_features)
@@ -143,10 +153,10 @@ def _write(path: Path, backbone: Domain) -> None:
         save_file(tensors, temporary, metadata={"about": json.dumps(about)})
 
 
-def _read(path: Path) -> Domain:
+def _read(path: Path, second: bool) -> Domain:
     with safe_open(path, framework="pt") as file:
         about = json.loads(file.metadata()["about"])
-    classifier = Classifier(3, len(about["classes"]))
+    classifier = (SecondClassifier if second else Classifier)(3, len(about["classes"]))
     tensors = load_file(path)
     network = {name.removeprefix(NETWORK): value for name, value in tensors.items() if name.startswith(NETWORK)}
     classifier.load_state_dict(network)

@@ -24,6 +24,9 @@ LIMIT = 20_000
 #: Generated images a label that stand for a class whose real images are gone.
 STAND_INS = 256
 
+#: What a second judge says of a moment.
+PARTS = ("new", "old", "remaining", "worst")
+
 #: (label, n) -> n images (n, channels, height, width) of the pre-trained GAN, in [-1, 1].
 Pretrained = Callable[[int, int], Tensor]
 
@@ -120,10 +123,18 @@ class Judge:
         plan: which class stands behind which label.
         images: generated images a label; fewer where that makes over `LIMIT` in all.
         real_images: (label, n) -> real images of a new class, for their neighbours.
+        second: a classifier that nothing was chosen by, whose figures stand beside the first one's; None for none.
     """
 
-    def __init__(self, found: Domain, plan: LabelPlan, images: int, real_images: Callable[[int, int], Tensor]) -> None:
-        self.domain, self.plan = found, plan
+    def __init__(
+        self,
+        found: Domain,
+        plan: LabelPlan,
+        images: int,
+        real_images: Callable[[int, int], Tensor],
+        second: Domain | None = None,
+    ) -> None:
+        self.domain, self.plan, self.second = found, plan, second
         self.images = max(1, min(images, LIMIT // len(plan.live)))
         self._real_images = real_images
         self._neighbours: dict[int, tuple[Tensor, Tensor]] = {}
@@ -138,23 +149,40 @@ class Judge:
         images: int,
         *,
         real_images: Callable[[int, int], Tensor],
+        second: bool = False,
         log: Callable[[str], None] = print,
     ) -> Judge:
         """The judge with the classifier in `folder`, which `--eval_backbone domain` shares; trained now where none is there."""
         with torch.random.fork_rng(devices=[]):  # the training's own draws are the same with a judge and without
-            path = folder / f"{data.key(fingerprint)}.safetensors"
-            return cls(domain(path, data.data, data.targets, data.classes, log), plan, images, real_images)
+            key = data.key(fingerprint)
+            first, *others = (
+                domain(folder / f"{key}{suffix}.safetensors", data.data, data.targets, data.classes, log, second=bool(suffix))
+                for suffix in ("", *(["-second"] if second else []))
+            )
+            return cls(first, plan, images, real_images, *others)
 
     def measure(self, gan: Gan) -> dict[str, Any]:
-        """`swap_metrics` of the generator whose images a user sees; the same latents each time."""
-        classifier, features, labels = self.domain.classifier, [], []
+        """`swap_metrics` of the generator whose images a user sees; the same latents each time.
+
+        Where there is a second judge, its `PARTS` stand under `second`.
+        """
+        judges = [self.domain, *([self.second] if self.second is not None else [])]
+        features: list[list[Tensor]] = [[] for _ in judges]
         for label in self.plan.live:
-            label_batch = torch.full((self.images,), label)
-            features.append(features_of(classifier, self._sample(gan, label_batch)))
-            labels.append(label_batch)
-        with torch.no_grad():
-            shown = torch.cat([classifier.head(part).argmax(1) for part in features])
-        return swap_metrics(self.plan, self.domain.classes, self.domain.features, torch.cat(features), shown, torch.cat(labels))
+            images = self._sample(gan, torch.full((self.images,), label))
+            for parts, judge in zip(features, judges, strict=True):
+                parts.append(features_of(judge.classifier, images))
+        first, *others = (self._figures(judge, torch.cat(parts)) for judge, parts in zip(judges, features, strict=True))
+        for figures in others:
+            first["second"] = {part: figures[part] for part in PARTS}
+        return first
+
+    @torch.no_grad()
+    def _figures(self, judge: Domain, features: Tensor) -> dict[str, Any]:
+        """`swap_metrics` of features (labels * images, d), label after label, by one classifier."""
+        probabilities = judge.classifier.head(features).softmax(1)
+        labels = torch.tensor(self.plan.live).repeat_interleave(self.images)
+        return swap_metrics(self.plan, judge.classes, judge.features, features, probabilities, labels)
 
     def neighbours(self, gan: Gan, label: int, shown: int) -> tuple[Tensor, Tensor, Neighbours]:
         """`shown` generated images of a new class, the real image nearest to each, and `Neighbours` of all generated images."""

@@ -38,6 +38,27 @@ class LabelFigures(FromFile):
     recall: FigureOrNone
     density: FigureOrNone
     coverage: FigureOrNone
+    # not in files of earlier versions
+    kid: FigureOrNone = None
+    kid_error: FigureOrNone = None
+    diversity: FigureOrNone = None
+    entropy: FigureOrNone = None
+
+
+class WorstLabel(FromFile):
+    """The remaining label with the worst value of a figure."""
+
+    label: Count
+    name: str = Field(alias="class")
+    value: FigureOrNone
+
+
+class SecondMoment(FromFile):
+    """The figures of one moment by the second judge."""
+
+    new: Figures
+    old: Figures
+    remaining: Figures
 
 
 class Neighbours(FromFile):
@@ -55,6 +76,8 @@ class Moment(FromFile):
     labels: list[LabelFigures]
     confusion: dict[Number, list[Count]]
     neighbours: Neighbours = Field(default_factory=Neighbours)
+    worst: dict[str, WorstLabel] = Field(default_factory=dict)
+    second: SecondMoment = Field(default=None)  # type: ignore[assignment]  # missing, but never null
 
 
 class Judged(FromFile):
@@ -76,6 +99,7 @@ class Metrics(FromFile):
     """The whole `swap_metrics.json`."""
 
     judge: Judged
+    second_judge: Judged = Field(default=None)  # type: ignore[assignment]  # missing, but never null
     images_a_label: Count
     labels: list[str]
     slots: dict[Number, Slot]

@@ -66,7 +66,7 @@ def train_second_classifier(
     seed: int = SEED,
     progress: bool = True,
 ) -> SecondClassifier:
-    """A `SecondClassifier` trained on real images (n, channels, height, width) in [-1, 1]; the options are `train_classifier`'s."""
+    """A `SecondClassifier` trained on real images (n, channels, height, width) in [-1, 1]; options as `train_classifier` has."""
     with seeded(seed, torch.device("cpu")):
         model = SecondClassifier(images.shape[1], num_classes)
         return fit(

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rcas_plugin.metrics.swap import SET_METRICS
+from rcas_plugin.metrics.swap import PRDC
 from rcas_plugin.report.runs import Group, Interval, Run
 
-#: The columns of a table of figures.
-FIGURES = ("recognised", *SET_METRICS)
+#: The columns of a table of figures, but for those of `more_cells`.
+FIGURES = ("recognised", "frechet_distance", "kernel_distance", *PRDC)
 
 
 def numbers(one: Group) -> list[dict[str, Any]]:
@@ -49,7 +49,7 @@ def distances(one: Group) -> list[tuple[str, str]]:
 
 
 def rows_of_parts(run: Run) -> list[list[str]]:
-    """Rows of part, moment, then `FIGURES`."""
+    """Rows of part, moment, then `FIGURES` and `more_cells`."""
     moments = {"before": run.metrics.get("before"), **{f"step {step}": values for step, values in run.steps.items()}}
     kept = f"step {run.kept_step}"
     chosen = ["before", "step 0", kept, list(moments)[-1]]
@@ -59,14 +59,17 @@ def rows_of_parts(run: Run) -> list[list[str]]:
             values = (moments.get(moment) or {}).get(part)
             if values:
                 shown = [values.get("left" if part == "old" and figure == "recognised" else figure) for figure in FIGURES]
-                rows.append([name, f"{moment}, best" if moment == f"step {run.best_step}" else moment, *cells(shown)])
+                rows.append(
+                    [name, f"{moment}, best" if moment == f"step {run.best_step}" else moment, *cells(shown), *more_cells(values)]
+                )
     return rows
 
 
 def rows_of_labels(run: Run) -> list[list[str]]:
-    """Rows of label, class, part, then `FIGURES`, at the best state."""
+    """Rows of label, class, part, then `FIGURES` and `more_cells`, at the best state."""
     return [
-        [str(row["label"]), row["class"], row["part"], *cells([row[figure] for figure in FIGURES])] for row in run.kept["labels"]
+        [str(row["label"]), row["class"], row["part"], *cells([row[figure] for figure in FIGURES]), *more_cells(row)]
+        for row in run.kept["labels"]
     ]
 
 
@@ -74,6 +77,13 @@ def cells(values: Sequence[float | None]) -> list[str]:
     """Cells of text: a share in percent, then plain numbers; empty where one is not known."""
     percent = "" if values[0] is None else f"{values[0]:.1%}"
     return [percent, *("" if value is None else f"{value:.3g}" if value < 1000 else f"{value:.0f}" for value in values[1:])]
+
+
+def more_cells(values: Mapping[str, float | None]) -> list[str]:
+    """Cells of KID with its standard error, and of diversity; empty for a file of an earlier version."""
+    mean, error, spread = (values.get(figure) for figure in ("kid", "kid_error", "diversity"))
+    kid = "" if mean is None else f"{mean:.3g}" + (f" ± {error:.2g}" if error is not None else "")
+    return [kid, "" if spread is None else f"{spread:.2f}"]
 
 
 def reached(one: Group, level: float) -> list[str]:
@@ -120,6 +130,11 @@ def _plain(interval: Interval | None) -> str:
         return "not known"
     mean, low, high = interval
     return f"{mean:.3g}" if low == mean == high else f"{mean:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def as_text(figure: str, interval: Interval | None) -> str:
+    """The mean of a figure, and its interval where that is one: a distance as it is, a share in percent."""
+    return (_plain if "distance" in figure else _percent)(interval)
 
 
 def duration(seconds: float) -> str:

@@ -15,9 +15,11 @@ from torch import Tensor
 from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
 from rcas_plugin.metrics.swap import NEAREST
 from rcas_plugin.report.figures import distances, duration, first_to_reach, numbers, reached, rows_of_labels, rows_of_parts
+from rcas_plugin.report.forgetting import HEADS, forgetting_rows, sequence_sentence
 from rcas_plugin.report.lineage import lineage_rows
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
 from rcas_plugin.report.runs import Group, Run, common_level, find_runs, group, panels
+from rcas_plugin.report.second import SHOWN, agreement, second_rows
 from rcas_plugin.report.verdict import verdict
 from rcas_plugin.watch.observer import load_neighbours
 from rcas_plugin.watch.snapshots import FOLDER, load_snapshot, moments
@@ -60,6 +62,8 @@ class Section:
     rows: list[list[str]]
     labels: list[list[str]]
     lineage: list[list[str]] = field(default_factory=list)
+    sequence: str = ""
+    forgetting: list[list[str]] = field(default_factory=list)
     images: list[Picture] = field(default_factory=list)
     layers: list[Picture] = field(default_factory=list)
     neighbours: list[Picture] = field(default_factory=list)
@@ -107,6 +111,10 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "reached": [reached(group, level) for group in groups] if level is not None else [],
         "several": len(groups) > 1,
         "first": first_to_reach(groups, level) if level is not None else "",
+        "forgetting_heads": HEADS,
+        "second": second_rows(groups),
+        "second_heads": [name for _, _, name in SHOWN],
+        "agreement": agreement(groups),
         "seeds": max(len(group.runs) for group in groups),
     }
     environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
@@ -123,6 +131,7 @@ def _section(group: Group, stem: Path) -> Section:
     section = Section(
         group.name, verdict(run), numbers(group), distances(group), rows_of_parts(run), rows_of_labels(run), lineage_rows(run)
     )
+    section.sequence, section.forgetting = sequence_sentence(run), forgetting_rows(run)
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)

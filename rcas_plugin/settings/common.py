@@ -78,6 +78,9 @@ class CommonSettings(Section):
     swap_metrics: Watching[int] = Field(
         250, ge=0, description="generated images a label that are judged at each save step (swap_metrics.json); 0: none"
     )
+    second_judge: Watching[bool] = Field(
+        False, description="judge by a second classifier too, of another architecture and seed (swap_metrics.json, the report)"
+    )
     average: float = Field(
         0.0, ge=0, lt=1, description="decay of an average of G's weights that is judged and kept as the best state, where "
         "MODEL.apply_g_ema is off; 0: none"

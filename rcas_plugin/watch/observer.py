@@ -20,6 +20,7 @@ from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.labels import LabelPlan, SwapDataset
 from rcas_plugin.metrics.best import choose, states_since_best
+from rcas_plugin.metrics.domain import Domain
 from rcas_plugin.metrics.judge import Judge, real_data
 from rcas_plugin.metrics.schema import Metrics, as_json
 from rcas_plugin.metrics.swap import in_words
@@ -116,7 +117,8 @@ class Observer:
         # with RCAS.classes the labels of the loaded GAN are not those of the pre-trained one any more
         at_hand = stand_ins if pretrained is not None and settings.classes is None else None
         data = real_data(base, targets, classes, plan, swapped, at_hand, origin)
-        judge = Judge.of(cache, fingerprint, data, plan, settings.swap_metrics, real_images=swapped.images_of, log=log)
+        judge = Judge.of(cache, fingerprint, data, plan, settings.swap_metrics, real_images=swapped.images_of,
+                         second=settings.second_judge, log=log)  # fmt: skip
         about = ""
         if data.gone:
             known = set(data.gone) <= set(judge.domain.classes)
@@ -159,6 +161,8 @@ class Observer:
         metrics = {"elapsed_s": round(elapsed, 2), "evaluation_s": round(time.monotonic() - started, 2), **metrics}
         if not self._content:
             self._content = {**self._about(judge), "steps": {}}
+        if judge.second is not None:  # also where a run goes on with it
+            self._content["second_judge"] = self._about_classifier(judge.second)
         if isinstance(moment, str):
             self._content[moment] = metrics
         else:
@@ -201,15 +205,18 @@ class Observer:
                 del self._content["best"]
 
     def _about(self, judge: Judge) -> dict[str, Any]:
-        domain, plan = judge.domain, self.plan
+        plan = self.plan
         return {
             **describe_run(),
-            "judge": {"classes": list(domain.classes), "accuracy": domain.accuracy, "held_out": domain.held_out,
-                      "accuracy_by_class": dict(domain.by_class), "about": self.about},
+            "judge": self._about_classifier(judge.domain),
             "images_a_label": judge.images,
             "labels": list(plan.names),
             "slots": {str(label): {"new": plan.names[label], "old": plan.replaced.get(label)} for label in sorted(plan.slots)},
         }  # fmt: skip
+
+    def _about_classifier(self, domain: Domain) -> dict[str, Any]:
+        return {"classes": list(domain.classes), "accuracy": domain.accuracy, "held_out": domain.held_out,
+                "accuracy_by_class": dict(domain.by_class), "about": self.about}  # fmt: skip
 
     def _neighbours(self, judge: Judge, gan: Gan) -> tuple[dict[str, Any], dict[str, Any]]:
         """The figures of the new classes' images beside their nearest real ones, and the arrays that show some of them."""

@@ -94,3 +94,19 @@ def test_neighbours_are_real_images_of_the_new_class(
 def test_many_labels_have_fewer_images_each(tmp_path: Path, judge_of: JudgeOf, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "LIMIT", 12)
     assert judge_of(tmp_path, 100).images == 4
+
+
+def test_a_second_judge_says_the_same_figures_of_the_same_images(
+    tmp_path: Path, judge_of: JudgeOf, pair: tuple[Generator, Discriminator]
+) -> None:
+    gan, judge = Gan(*pair, None, gaussian_latents(6)), judge_of(tmp_path, second=True)
+    measured = judge.measure(gan)
+    assert {name: measured[name] for name in measured if name != "second"} == judge_of(tmp_path).measure(gan)
+    assert set(measured["second"]) == {"new", "old", "remaining", "worst"}
+    assert judge.second is not None
+    swapped = Judge(judge.second, judge.plan, judge.images, judge._real_images).measure(gan)
+    assert measured["second"] == {part: swapped[part] for part in measured["second"]}
+    assert measured["second"]["new"]["frechet_distance"] != measured["new"]["frechet_distance"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["x-second.safetensors", "x.safetensors"]
+    again = judge_of(tmp_path, second=True).measure(gan)
+    assert again == measured, "it is read where it was written"

@@ -78,12 +78,17 @@ def plan() -> LabelPlan:
     return resolve_labels(parse_settings({"swap": {"b": "d"}}), 3, DataClasses(tuple("abcd"), (5, 5, 5, 5)), "abc")
 
 
+def sure(shown: Tensor, classes: int) -> Tensor:
+    """The probabilities of a classifier that is sure of what it sees."""
+    return torch.nn.functional.one_hot(shown, classes).float()
+
+
 def test_the_leak_is_a_count(plan: LabelPlan) -> None:
     real = {name: features(20, index) for index, name in enumerate("abcd")}
     fakes = features(30, 7)
     labels = torch.arange(3).repeat_interleave(10)
     shown = torch.tensor([0] * 10 + [3] * 6 + [1] * 3 + [0] + [2] * 8 + [1] * 2)
-    found = swap_metrics(plan, tuple("abcd"), real, fakes, shown, labels)
+    found = swap_metrics(plan, tuple("abcd"), real, fakes, sure(shown, 4), labels)
     assert found["old"]["left"] == 3 / 10
     assert found["new"]["recognised"] == 6 / 10
     assert found["remaining"]["recognised"] == (10 / 10 + 8 / 10) / 2
@@ -93,14 +98,46 @@ def test_the_leak_is_a_count(plan: LabelPlan) -> None:
         assert found["new"][figure] == set_metrics(real["d"], fakes[10:20])[figure]
         assert found["old"][figure] == set_metrics(real["b"], fakes[10:20])[figure]
         each = [set_metrics(real["a"], fakes[:10])[figure], set_metrics(real["c"], fakes[20:])[figure]]
-        assert found["remaining"][figure] == pytest.approx(sum(value for value in each if value is not None) / 2)
+        if figure != "kid_error":
+            assert found["remaining"][figure] == pytest.approx(sum(value for value in each if value is not None) / 2)
     assert "old class 30.0% left" in in_words(found)
+
+
+def test_what_is_left_of_the_old_class_by_hand(plan: LabelPlan) -> None:
+    """Two images a label; b's slot is label 1, whose probabilities are (a, b, c, d)."""
+    real = {name: features(20, index) for index, name in enumerate("abcd")}
+    probabilities = torch.tensor([
+        [1.0, 0.0, 0.0, 0.0], [0.5, 0.5, 0.0, 0.0],
+        [0.0, 0.3, 0.0, 0.7], [0.25, 0.25, 0.25, 0.25],
+        [0.0, 0.0, 1.0, 0.0], [0.9, 0.0, 0.1, 0.0],
+    ])  # fmt: skip
+    found = swap_metrics(plan, tuple("abcd"), real, features(6, 7), probabilities, torch.arange(3).repeat_interleave(2))
+    assert found["old"]["probability"] == pytest.approx((0.3 + 0.25) / 2)
+    of_first = -0.3 * math.log(0.3) - 0.7 * math.log(0.7)
+    assert found["new"]["entropy"] == pytest.approx((of_first + math.log(4)) / 2)
+    of_c = -(0.9 * math.log(0.9) + 0.1 * math.log(0.1)) / 2
+    assert [row["entropy"] for row in found["labels"][::2]] == pytest.approx([math.log(2) / 2, of_c])
+    assert found["worst"] == {"recognised": {"label": 2, "class": "c", "value": 0.5}}, "two images are too few for a distance"
+
+
+def test_the_worst_remaining_label_is_named(plan: LabelPlan) -> None:
+    real = {name: features(20, index) for index, name in enumerate("abcd")}
+    fakes = torch.cat([features(10, 0), features(10, 3), features(10, 2, 5.0)])
+    shown = torch.tensor([0] * 7 + [1] * 3 + [3] * 10 + [2] * 9 + [0])
+    found = swap_metrics(plan, tuple("abcd"), real, fakes, sure(shown, 4), torch.arange(3).repeat_interleave(10))
+    assert found["worst"]["recognised"] == {"label": 0, "class": "a", "value": pytest.approx(0.7)}
+    far = found["labels"][2]["frechet_distance"]
+    assert found["worst"]["frechet_distance"] == {"label": 2, "class": "c", "value": far}
+    assert far > found["labels"][0]["frechet_distance"]
+    errors = [found["labels"][index]["kid_error"] for index in (0, 2)]
+    assert found["remaining"]["kid_error"] == pytest.approx(math.sqrt(errors[0] ** 2 + errors[1] ** 2) / 2)
 
 
 def test_an_old_class_that_the_judge_does_not_know(plan: LabelPlan) -> None:
     real = {name: features(20, index) for index, name in enumerate("acd")}
     shown = torch.tensor([0] * 10 + [2] * 10 + [1] * 10)
-    found = swap_metrics(plan, tuple("acd"), real, features(30, 7), shown, torch.arange(3).repeat_interleave(10))
+    labels = torch.arange(3).repeat_interleave(10)
+    found = swap_metrics(plan, tuple("acd"), real, features(30, 7), sure(shown, 3), labels)
     assert found["old"] == {}
     assert found["new"]["recognised"] == 1.0
     assert "old" not in in_words(found)

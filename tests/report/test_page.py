@@ -218,3 +218,17 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeyp
 
 def test_durations() -> None:
     assert [duration(seconds) for seconds in (8.4, 89, 600, 7200)] == ["8 s", "89 s", "10 min", "2.0 h"]
+
+
+def test_a_second_judge_and_what_is_forgotten_are_on_the_page(watched: Watched, tmp_path: Path) -> None:
+    runs = [watched.swap(second_judge=True), watched.swap(second_judge=True, retain=1.0)]
+    content = json.loads((runs[0] / METRICS).read_text())
+    assert content["second_judge"]["classes"] == content["judge"]["classes"]
+    assert set(content["steps"]["0"]["second"]) == {"new", "old", "remaining", "worst"}
+    text = " ".join(Page(write_report(runs, tmp_path)).text)
+    assert "A second judge" in text
+    assert "by the distance to the new class" in text
+    assert "What is forgotten?" in text
+    worst = content["steps"]["0"]["worst"]["recognised"]
+    assert f"{worst['class']}: {worst['value']:.1%}" in text
+    assert "A second judge" not in " ".join(Page(write_report([watched.run], tmp_path / "one")).text)

@@ -12,6 +12,7 @@ import pytest
 from torch import Tensor
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
+from rcas_plugin.gan import Gan
 from rcas_plugin.record import read_record
 from rcas_plugin.report.page import PAGE, REPORT
 from rcas_plugin.studiogan.networks import load_gan
@@ -39,13 +40,25 @@ def test_swaps_in_a_row(
     def judge(name: str, images: Tensor) -> dict[str, float]:
         return {"recognised": 0.5, "frechet_distance": float(images.mean())}
 
-    rows = script.look_back(runs, lambda folder: load_gan(trained.studiogan, trained.config, folder, best=True), judge, 3)
+    def load(folder: Path) -> Gan:
+        return load_gan(trained.studiogan, trained.config, folder, best=folder != trained.checkpoint)
+
+    rows = script.look_back(runs, load, judge, 3)
     script.print_rows(rows)
     assert "| 1 | 1 | b → d | 50.0% | " in capfd.readouterr().out
     assert rows[0]["brought_back_to_the_bit"]
     assert (rows[0]["now"], rows[0]["replaced_by"]) == (None, "e")
     assert rows[1]["then"] == rows[1]["now"]
     assert rows[0]["then"] != rows[1]["then"]
+
+    matrix = script.recognised_over_the_sequence(trained.checkpoint, runs, load, judge, 3)
+    assert [sorted(values) for values in matrix] == [["a", "b", "c"], ["a", "c", "d"], ["a", "c", "e"]]
+    matrix[-1]["a"] = 0.2
+    figures = script.forgetting_of(matrix)
+    assert figures.forgetting == {"a": 0.3, "c": 0.0}
+    assert figures.left_out == ("b", "d")
+    script.print_forgetting(figures)
+    assert "forgetting 15.0 points (a: 30.0, c: 0.0), backward transfer -15.0" in capfd.readouterr().out
 
     lineage = json.loads((runs[-1] / "rcas.json").read_text())["lineage"]
     again = script.swap_in_a_row(trained.studiogan, runs[0], data[1:], SWAPS[1:], out, method="fine_tune", steps=4)
