@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -104,6 +104,7 @@ def select_synapses(
     exponent: float = 1.0,
     cap: float = 1.0,
     kinds: frozenset[str] = KINDS,
+    within: Mapping[str, Collection[str]] | None = None,
 ) -> Selection:
     """Select the weights that serve the label: those of the highest score.
 
@@ -126,6 +127,7 @@ def select_synapses(
         exponent: of that rule.
         cap: the largest part of any one weight tensor that may be selected, 0 to 1.
         kinds: which weights may be selected, by kind of layer.
+        within: role -> the names of the only weights that may be selected in that network, as `weights.blocks` finds them.
 
     Raises:
         RcasError: a ratio or cap outside 0 to 1, an unknown scope, unit or rule, or a threshold that is missing.
@@ -146,8 +148,9 @@ def select_synapses(
     for role, weights in importance.weights.items():
         of_kind = importance.kinds[role]
         scores, factors[role] = {}, {}
+        allowed = weights.keys() if within is None or role not in within else within[role]
         for name, weight in weights.items():
-            if of_kind[name] not in kinds:
+            if of_kind[name] not in kinds or name not in allowed:
                 continue
             serves = _by_unit(weight, unit, of_kind[name])
             others = None if against is None else _by_unit(against.weights[role][name], unit, of_kind[name])
@@ -158,7 +161,8 @@ def select_synapses(
         chosen = _choose(scores, scope, ratios[role], threshold, cap)
         if unit != "element":  # a unit that the ratio cuts through is left out
             chosen = {name: _by_unit(mask.float(), unit, of_kind[name]) == 1 for name, mask in chosen.items()}
-        masks[role] = {name: mask & (weights[name] > 0) for name, mask in chosen.items()}
+        outside = {name: torch.zeros_like(weight, dtype=torch.bool) for name, weight in weights.items() if name not in allowed}
+        masks[role] = outside | {name: mask & (weights[name] > 0) for name, mask in chosen.items()}
     settings = {
         "importance": dict(importance.settings),
         "ratio": ratios,
@@ -166,6 +170,7 @@ def select_synapses(
         "unit": unit,
         "cap": cap,
         "kinds": sorted(kinds),
+        **({"within": {role: sorted(names) for role, names in within.items()}} if within else {}),
         **({"threshold": threshold} if scope == "threshold" else {}),
         **({"against": dict(against.settings), "rule": rule} if against is not None else {}),
         **({"damping": damping, "exponent": exponent} if against is not None and rule == "damping" else {}),

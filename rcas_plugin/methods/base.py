@@ -33,6 +33,7 @@ class Context:
         log: says a line to the user.
         real_images: (label, n) -> up to n real images (n, channels, height, width) in [-1, 1] that training shows under the
             label; None where the data are not at hand.
+        frozen: the names of D's parameters that stay as they are (StudioGAN's `--freezeD`).
     """
 
     settings: CommonSettings
@@ -42,6 +43,7 @@ class Context:
     directory: Path | None = None
     log: Callable[[str], None] = print
     real_images: Callable[[int, int], Tensor] | None = None
+    frozen: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,8 @@ class Lifecycle:
             method.context.log("RCAS.average has no effect: MODEL.apply_g_ema is on, and its average of G is judged and kept")
         self._optimizers: Optimizers | None = None
         self._trained: set[nn.Parameter] = set()
+        frozen = method.context.frozen
+        self._frozen = {parameter for name, parameter in gan.discriminator.named_parameters() if name in frozen}
 
     # putting it in -------------------------------------------------------------------------------------------------------
 
@@ -135,17 +137,18 @@ class Lifecycle:
             self._optimizers.keep(self._trained)
 
     def let_gradients(self) -> None:
-        """Let what is trained have a gradient, and nothing else of G and D."""
+        """Let what is trained have a gradient, and nothing else of G and D; what is frozen stays in its optimiser without one."""
         for network in (self.gan.generator, self.gan.discriminator):
             for parameter in network.parameters():
-                parameter.requires_grad_(parameter in self._trained)
-                if parameter not in self._trained:
+                moves = parameter in self._trained and parameter not in self._frozen
+                parameter.requires_grad_(moves)
+                if not moves:
                     parameter.grad = None
 
     def freeze(self, network: nn.Module) -> None:
         """Let no parameter of a network have a gradient that is not trained; upstream turns all of them on for each turn."""
         for parameter in network.parameters():
-            if parameter not in self._trained:
+            if parameter not in self._trained or parameter in self._frozen:
                 parameter.requires_grad_(False)
 
     @property

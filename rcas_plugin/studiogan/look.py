@@ -91,6 +91,8 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
         _say("images", look, preparation)
     if judged_by and RUN.ref_dataset != "train":
         _check_valid(root / "valid", RUN.ref_dataset, preparation, used)
+    elif RUN.GAN_train and (root / "valid").is_dir():  # what its classifier is tested on
+        _check_valid(root / "valid", "valid", preparation, used)
     if swap is not None and swap.plan.new_files:
         _check_new(swap, preparation)
 

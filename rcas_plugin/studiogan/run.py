@@ -27,6 +27,7 @@ from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.weights.adapters import adapted
+from rcas_plugin.weights.blocks import frozen_in
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
 Mode = Literal["swap", "resume", "evaluate"]
@@ -201,6 +202,8 @@ def check_networks(cfgs: Any, settings: CommonSettings, plan: LabelPlan, checkpo
     for network in (generator, discriminator):
         if next(network.parameters()).is_meta:
             network.to_empty(device="cpu")
+    if cfgs.RUN.freezeD > 0:
+        frozen_in(discriminator, cfgs.RUN.freezeD)
     gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
     methods[settings.method].check_networks(settings, plan, gan, checkpoint.folded.states)
 

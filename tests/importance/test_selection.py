@@ -53,6 +53,18 @@ def test_kinds_are_switches() -> None:
     assert set(select_synapses(weights, kinds=frozenset({"conv"})).generator) == {"conv"}
 
 
+@pytest.mark.parametrize("scope", ["layer", "global"])
+def test_nothing_is_selected_but_within(scope: str) -> None:
+    weights = importance(a=torch.tensor([5.0, 6.0]), b=torch.tensor([1.0, 2.0]))
+    selection = select_synapses(weights, ratio=0.5, scope=scope, within={"generator": {"b"}})  # type: ignore[arg-type]
+    assert selection.generator["a"].tolist() == [False, False]
+    assert selection.generator["b"].tolist() == [False, True], "the ratio is of what may be selected"
+    assert selection.fraction("generator") == 0.25, "and the fraction of all"
+    assert int(selection.discriminator["a"].sum()) > 0, "the other network may be selected in all over"
+    assert selection.settings["within"] == {"generator": ["b"]}
+    assert select_synapses(weights, within={"generator": {}}).fraction("generator") == 0
+
+
 @pytest.mark.parametrize("ratio", [-0.1, 1.1, {"generator": 2.0, "discriminator": 0.1}])
 def test_refuses_a_ratio(ratio: float) -> None:
     with pytest.raises(RcasError, match="allowed: 0 to 1"):

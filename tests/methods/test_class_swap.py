@@ -44,6 +44,29 @@ def test_generator_discriminator_and_average_are_edited_alike(pair: Any, tmp_pat
         assert gan.discriminator.get_parameter(name)[mask].abs().sum() == 0
 
 
+def test_blocks_and_frozen_layers_say_what_is_reinitialised(pair: Any, tmp_path: Path) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    before = {role: copy.deepcopy(network.state_dict()) for role, network in gan.networks.items()}
+    blocks = {"generator": [0, "rest/1"], "discriminator": [1, 2]}
+    about = context(tmp_path, preset="rcas_10", selection={"blocks": blocks})
+    frozen = frozenset(name for name, _ in gan.discriminator.named_parameters() if name.startswith("blocks.1."))
+    begin(ClassSwap(dataclasses.replace(about, frozen=frozen)), gan)
+    changed = {
+        role: {name for name, _ in network.named_parameters() if not torch.equal(network.state_dict()[name], before[role][name])}
+        for role, network in gan.networks.items()
+    }
+    assert {name.split("0.")[0] for name in changed["generator"]} == {"blocks.", "conv2d5.weight"}
+    assert all(name.startswith(("blocks.0.", "conv2d5.")) for name in changed["generator"])
+    assert changed["discriminator"]
+    assert all(name.startswith("blocks.2.") for name in changed["discriminator"]), "block 1 is frozen"
+
+
+def test_blocks_that_the_networks_lack_are_refused_beforehand(pair: Any) -> None:
+    settings = parse_settings({"swap": {3: 0}, "preset": "rcas", "selection": {"blocks": {"discriminator": [9]}}})
+    with pytest.raises(RcasError, match=r"^RCAS\.selection\.blocks\.discriminator: 9 is no block .* allowed: 0 to 3, rest"):
+        ClassSwap.check_networks(settings, PLAN, Gan(*pair, None, gaussian_latents(6)), {})
+
+
 def test_fine_tune_changes_nothing(pair: Any) -> None:
     gan = Gan(*pair, None, gaussian_latents(6))
     before = copy.deepcopy(gan.generator.state_dict())

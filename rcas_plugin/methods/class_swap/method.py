@@ -20,8 +20,10 @@ from rcas_plugin.methods.label_start import UPDATES, match_features, start_at_me
 from rcas_plugin.registry import callbacks
 from rcas_plugin.watch.snapshots import save_snapshot
 from rcas_plugin.weights.batch_norm import reestimate_batch_norm
+from rcas_plugin.weights.blocks import synapses_in
 from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.label_bound import find_label_bound
+from rcas_plugin.weights.synapses import find_synapses
 
 
 class ClassSwap(Method):
@@ -44,6 +46,7 @@ class ClassSwap(Method):
     def check_networks(
         cls, settings: ClassSwapSettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]
     ) -> None:
+        _selectable(settings, gan)
         how = settings.label_start.how
         if how != "keep" and all(bound.role != GENERATOR for bound in find_label_bound(gan, plan.num_classes)):
             raise RcasError(
@@ -91,6 +94,7 @@ class ClassSwap(Method):
 
     def _select(self, gan: Gan, labels: list[int]) -> Selection:
         chosen = self.settings.selection
+        within = _selectable(self.settings, gan, self.context.frozen)
         against = self._importance(gan, sorted(self.context.plan.remaining)) if chosen.against != "nothing" else None
 
         def select(importance: Importance) -> Selection:
@@ -106,6 +110,7 @@ class ClassSwap(Method):
                 exponent=chosen.exponent,
                 cap=chosen.cap,
                 kinds=chosen.kinds,
+                within=within,
             )
 
         stable_overlap = self.settings.importance.stable
@@ -163,3 +168,18 @@ class ClassSwap(Method):
                 )
             else:
                 self.context.log("class_swap: no label has columns of its own in this generator; label_start has no effect")
+
+
+def _selectable(settings: ClassSwapSettings, gan: Gan, frozen: frozenset[str] = frozenset()) -> dict[str, frozenset[str]]:
+    """Role -> the only weights that may be selected there: those in `RCAS.selection.blocks`, and of D none that is frozen.
+
+    A network that is not in it may be selected in all over. Raises `RcasError` where there is no such block.
+    """
+    names = {}
+    for role in (GENERATOR, DISCRIMINATOR):
+        wanted, network = getattr(settings.selection.blocks, role), gan.networks[role]
+        if wanted != "all":
+            names[role] = frozenset(synapses_in(network, wanted, f"RCAS.selection.blocks.{role}"))
+    if frozen:
+        names[DISCRIMINATOR] = names.get(DISCRIMINATOR, frozenset(find_synapses(gan.discriminator))) - frozen
+    return names

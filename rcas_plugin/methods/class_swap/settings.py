@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -11,6 +12,10 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.methods.label_start import LabelStartSettings
 from rcas_plugin.registry import objectives
 from rcas_plugin.settings.common import CommonSettings, Section
+from rcas_plugin.weights.blocks import REST
+
+#: An entry of a list of blocks.
+_ENTRY = re.compile(rf"(\d+|{REST})(/\d+)?")
 
 
 def _objective_names(schema: dict[str, Any]) -> None:
@@ -35,6 +40,25 @@ class ImportanceSettings(Section):
     memory_mb: int = Field(512, gt=0, description="memory for per-sample gradients; sets the batch size")
 
 
+class BlocksSettings(Section):
+    """The blocks whose weights may be selected (`rcas_plugin.weights.blocks`)."""
+
+    generator: Literal["all"] | list[int | str] = Field(
+        "all", description="all, or a list of G's blocks to select in: indices from 0, rest (what is in no block), BLOCK/LAYER"
+    )
+    discriminator: Literal["all"] | list[int | str] = Field("all", description="all, or a list of D's blocks likewise")
+
+    def check(self) -> None:
+        """Raise `RcasError` where an entry is none; which blocks there are is known with the networks."""
+        for role, wanted in (("generator", self.generator), ("discriminator", self.discriminator)):
+            key = f"RCAS.selection.blocks.{role}"
+            if wanted == []:
+                raise RcasError(f"{key}: the list is empty; allowed: all, or blocks ({role}_ratio: 0 selects nothing)")
+            wrong = [entry for entry in wanted if not _ENTRY.fullmatch(str(entry))] if wanted != "all" else []
+            if wrong:
+                raise RcasError(f"{key}: {wrong[0]!r} is not allowed; allowed: an index from 0, rest, or BLOCK/LAYER (0/1)")
+
+
 class SelectionSettings(Section):
     """The selection of the weights that are re-initialised (`rcas_plugin.importance.selection`)."""
 
@@ -57,6 +81,7 @@ class SelectionSettings(Section):
     conv_transpose: bool = Field(True, description="select in transposed convolutions")
     linear: bool = Field(True, description="select in linear layers")
     embedding: bool = Field(True, description="select in embeddings")
+    blocks: BlocksSettings = Field(default_factory=BlocksSettings)
 
     @property
     def kinds(self) -> frozenset[str]:
@@ -80,6 +105,7 @@ class ClassSwapSettings(CommonSettings):
 
     def check(self) -> None:
         super().check()
+        self.selection.blocks.check()
         objective = self.importance.objective
         if objective not in objectives:
             raise RcasError(f"RCAS.importance.objective: {objective!r} is unknown; allowed: {objectives.names()}")

@@ -45,6 +45,7 @@ def apply_cures(when: When, *, cpu: bool) -> list[str]:
     from rcas_plugin.studiogan.cures import cpu as _cpu  # noqa: F401  (importing them fills CURES)
     from rcas_plugin.studiogan.cures import files as _files  # noqa: F401
     from rcas_plugin.studiogan.cures import pictures as _pictures  # noqa: F401
+    from rcas_plugin.studiogan.cures import scores as _scores  # noqa: F401
     from rcas_plugin.studiogan.cures import stack as _stack  # noqa: F401
     from rcas_plugin.studiogan.cures import training as _training  # noqa: F401
 

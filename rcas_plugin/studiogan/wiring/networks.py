@@ -25,6 +25,7 @@ from rcas_plugin.studiogan.stop import stop_with_a_sentence
 from rcas_plugin.watch.observer import Observer
 from rcas_plugin.weights.accelerate import accelerate
 from rcas_plugin.weights.adapters import plain_name
+from rcas_plugin.weights.blocks import frozen_in, register_block_type
 from rcas_plugin.weights.synapses import register_module_type
 
 
@@ -46,7 +47,10 @@ def _load_networks(original: Any) -> Any:
             directory=_folder(cfgs, swap, logger),
             log=logger.info if logger is not None else lambda line: None,
             real_images=RUN.data.images_of if RUN.data is not None else None,
+            frozen=frozen_in(gan.discriminator, cfgs.RUN.freezeD) if cfgs.RUN.freezeD > 0 else frozenset(),
         )
+        if context.frozen:
+            context.log(f"--freezeD {cfgs.RUN.freezeD}: the first blocks of D stay as they are, in preparation and in training")
         method: Method = methods[swap.settings.method](context)
         if swap.mode == "evaluate":
             if checkpoint.adapted or checkpoint.record.is_of(swap.settings.method):  # else it is plain: pre-trained, or folded
@@ -128,6 +132,9 @@ def _log_file(cfgs: Any) -> Path:
 def _load_checkpoint(original: Any) -> Any:
     @functools.wraps(original)
     def load_StudioGAN_ckpts(**arguments: Any) -> Any:  # noqa: N802  (upstream's name)
+        if RUN.swap is not None:
+            # upstream's freezeD begins each time anew, in a folder of its own; a swap goes on, and its life cycle freezes
+            arguments["RUN"].freezeD = -1
         if RUN.swap is None or not RUN.swap.starts:
             return original(**arguments)
         # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
@@ -189,6 +196,13 @@ def _calculate_all_sn(original: Any) -> Any:
     return calculate_all_sn
 
 
+#: StyleGAN's blocks, by module: a resolution each, of StyleGAN3's generator a layer.
+_STYLEGAN_BLOCKS = {
+    "models.stylegan2": ("SynthesisBlock", "DiscriminatorBlock", "DiscriminatorEpilogue"),
+    "models.stylegan3": ("SynthesisLayer",),
+}
+
+
 def register_stylegan_layers() -> None:
     """Register StyleGAN's layers, which are types of upstream's own, so that their weights are as selectable as any other's."""
     for name in ("models.stylegan2", "models.stylegan3"):
@@ -201,6 +215,9 @@ def register_stylegan_layers() -> None:
         ):
             if hasattr(module, layer):
                 register_module_type(getattr(module, layer), kind)
+        for block in _STYLEGAN_BLOCKS[name]:
+            if hasattr(module, block):
+                register_block_type(getattr(module, block))
         if hasattr(module, "MinibatchStdLayer"):
             register_minibatch_layer(module.MinibatchStdLayer, "group_size")
 
