@@ -20,7 +20,7 @@ from swap_grid.gans import build, pretrained
 from swap_grid.judge import KINDS, Judge, Swap
 from swap_grid.kept import kept_table, print_kept
 from swap_grid.parts import OPTIONS, PARTS
-from swap_grid.runs import AVERAGE, EVERY, METHODS, Row, rows_of, run_row
+from swap_grid.runs import AVERAGE, METHODS, Row, rows_of, run_row
 from swap_grid.table import all_rows, compare, mean_curves, print_curves, print_table
 from tqdm.auto import tqdm
 
@@ -51,7 +51,7 @@ def run_grid(args: argparse.Namespace, name: str) -> None:
             if row.name == "from scratch":
                 gan = build(len(data.names) - len(row.pair[1]), part, seed=row.seed + 1)
             swap = Swap(data, judges[0], *row.pair, judges[1])
-            measured = run_row(swap, gan, row.section, row.seed, part.steps, EVERY, row.few)
+            measured = run_row(swap, gan, row.section, row.seed, part, row.few)
             write_json(path, {"section": row.section, "options": OPTIONS, **measured})
 
 

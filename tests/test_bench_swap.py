@@ -89,7 +89,7 @@ def tiny(bench: ModuleType, images: int = 40) -> Any:
 def test_a_row(bench: ModuleType) -> None:
     swap = bench.Swap(*tiny(bench), ("9",), ("0",))
     gan = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
-    found = bench.run_row(swap, gan, {"label_start": {"iterations": 2}}, seed=0, steps=2, every=2)
+    found = bench.run_row(swap, gan, {"label_start": {"iterations": 2}}, seed=0, part=PART)
     assert set(found["curve"]) == {0, 2}
     assert found["prepare_s"] > 0
     assert found["step_s"] > 0
@@ -110,7 +110,7 @@ def test_a_move_to_five_other_classes(bench: ModuleType) -> None:
     swap = bench.Swap(data, judge, tuple("01234"), tuple("56789"))
     gan = Gan(Generator(64, 5, 1), Discriminator(5, 1), None, gaussian_latents(64))
     section = {"method": "bn_propagation", "label_start": {"how": "mean"}}
-    found = bench.run_row(swap, gan, section, seed=0, steps=2, every=2)
+    found = bench.run_row(swap, gan, section, seed=0, part=PART)
     assert "remaining" not in found["curve"][2]
     assert found["curve"][0]["distance"] > 0
 

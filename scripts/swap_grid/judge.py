@@ -19,8 +19,6 @@ from swap_grid.data import Data
 
 #: Of the latents of the grid's networks.
 Z_DIM = 64
-#: Of the slots together at a measurement.
-SLOT_IMAGES = 1000
 #: The user's kind of judge, and one of another architecture and seed that nothing is chosen by.
 KINDS: dict[str, tuple[Callable[..., ImageClassifier], Callable[..., ImageClassifier]]] = {
     "first": (Classifier, train_classifier),
@@ -82,7 +80,7 @@ class Swap:
         """The class of each label before the swap."""
         return [name for name in self.data.names if name not in self.new]
 
-    def measure(self, generator: nn.Module, *, slot_images: int = SLOT_IMAGES, images: int = 0) -> dict[str, float]:
+    def measure(self, generator: nn.Module, *, slot_images: int = 1000, images: int = 0) -> dict[str, float]:
         """Of the slots, on average: distances to the new class, and which class is seen. Of the remaining labels likewise.
 
         Args:

@@ -11,7 +11,6 @@ import numpy as np
 from rcas_plugin.metrics.best import best_step
 
 from rcas_plugin.metrics.curves import mean_interval, steps_to_level
-from swap_grid.judge import SLOT_IMAGES
 from swap_grid.parts import PARTS
 from swap_grid.runs import Row
 from swap_grid.table import print_rows, read_rows
@@ -58,8 +57,7 @@ def kept_figures(
     limit = max(of_plain[0])
     # fine-tuning's best state is the nearest of all, averaged or not, whatever its other labels have lost
     best = min((state for states in of_plain for state in states.values()), key=lambda state: state["distance"])
-    which = "average" if row["section"].get("average") or row["section"].get("method", "class_swap") == "class_swap" else "curve"
-    states = {seconds: state for seconds, state in timed(row[which], *costs).items() if seconds <= limit * 1.001}
+    states = {seconds: state for seconds, state in timed(row[row["kept"]], *costs).items() if seconds <= limit * 1.001}
     first = min(states)
     at = kept_at(states, row["before"])
     kept, start = states[at], states[first]
@@ -106,7 +104,7 @@ def _moment(state: Mapping[str, float]) -> dict[str, Any]:
         "old": {"left": state["old"]},
         "remaining": {"frechet_distance": state["remaining_distance"], "recognised": state["remaining"]},
         "labels": [{"label": 0, "part": "new"}],
-        "confusion": {"0": [SLOT_IMAGES]},
+        "confusion": {"0": [1000]},
     }
 
 

@@ -23,6 +23,8 @@ class Part:
         widths: `g_conv_dim` and `d_conv_dim` of the embedded networks.
         pretrain_options: of the pre-training's optimisers and steps.
         judge_epochs: of the classifiers that judge.
+        slot_images: generated images of the slots together that are judged at a time.
+        images: likewise of each remaining label.
     """
 
     dataset: str
@@ -33,6 +35,8 @@ class Part:
     widths: tuple[int, int] = (16, 32)
     pretrain_options: Mapping[str, Any] = field(default_factory=lambda: {**OPTIONS, "d_updates_per_step": 2})
     judge_epochs: int = 4
+    slot_images: int = 1000
+    images: int = 100
 
 
 def _one(olds: tuple[str, ...], new: str) -> tuple[Pair, ...]:
@@ -50,7 +54,7 @@ PARTS: dict[str, Part] = {
     "transfer": Part("mnist", ((tuple("01234"), tuple("56789")),), 720, 2500),
     "tiles": Part("tiles", TILE_PAIRS, 480, 6000, judge_epochs=40),
     # narrower networks and fewer steps, for a processor without fast convolutions
-    "mnist, narrow": Part("mnist", MNIST_PAIRS[:3], 240, 2000, 16, (8, 16), QUICK, 2),
-    "cifar, narrow": Part("cifar", CIFAR_PAIRS[:3], 240, 2500, 16, (8, 16), QUICK, 12),
-    "tiles, narrow": Part("tiles", TILE_PAIRS, 240, 4000, 32, (8, 16), QUICK, 40),
+    "mnist, narrow": Part("mnist", MNIST_PAIRS[:3], 240, 2000, 16, (8, 16), QUICK, 2, 500, 60),
+    "cifar, narrow": Part("cifar", CIFAR_PAIRS[:3], 240, 2500, 16, (8, 16), QUICK, 12, 500, 60),
+    "tiles, narrow": Part("tiles", TILE_PAIRS, 240, 4000, 32, (8, 16), QUICK, 40, 500, 60),
 }

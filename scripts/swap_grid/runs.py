@@ -6,6 +6,7 @@ import argparse
 import copy
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
 from swap_grid.judge import Swap
-from swap_grid.parts import OPTIONS, PARTS, Pair
+from swap_grid.parts import OPTIONS, PARTS, Pair, Part
 
 #: A larger step of the slot's own columns: tried, and no part of any default.
 LABEL_LR = {"generator": 10.0, "steps": 150}
@@ -39,6 +40,9 @@ METHODS: dict[str, dict[str, Any]] = {
     },
     "bn_propagation, with ft": {"method": "bn_propagation", "label_start": {"iterations": 60}},
     "bn_propagation, a third bn": {"method": "bn_propagation"},
+    "fine_tune, share": {"method": "fine_tune", "share": 0.5},
+    "class_swap, no share": {"method": "class_swap", "share": 0.0},
+    "class_swap, batch statistics": {"method": "class_swap", "batch_norm": "batch"},
     "class_swap, no retain": {"method": "class_swap", "retain": 0.0},
     "class_swap, label_lr, no retain": {"method": "class_swap", "label_lr": LABEL_LR, "retain": 0.0},
     "fine_tune, label_lr": {"method": "fine_tune", "label_lr": LABEL_LR},
@@ -52,9 +56,7 @@ BN_STEPS = {"bn_propagation, with ft": 10, "bn_propagation, a third bn": 3}
 EARLY = (10, 20)
 EVERY = 40
 #: Of the average of G's weights that is measured beside them, of every method.
-AVERAGE = 0.98
-#: Images of each remaining label at a measurement.
-IMAGES = 100
+AVERAGE = 0.95
 
 
 def training_data(swap: Swap, plan: LabelPlan, few: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -71,18 +73,19 @@ def training_data(swap: Swap, plan: LabelPlan, few: int, seed: int) -> tuple[Ten
     return data.images[labels >= 0].expand(-1, 3, -1, -1), labels[labels >= 0]
 
 
-def balanced(labels: Tensor, plan: LabelPlan) -> Tensor:
-    """Positions (n,) of what an epoch shows, as `RCAS.balance` has it."""
-    times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys())
+def balanced(labels: Tensor, plan: LabelPlan, share: float = 0.0) -> Tensor:
+    """Positions (n,) of what an epoch shows, as `RCAS.balance` and `RCAS.share` have it."""
+    times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys(), share)
     return torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
 
 
-def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int, every: int, few: int = 0) -> dict[str, Any]:
+def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part, few: int = 0) -> dict[str, Any]:
     """One swap: its method's `prepare`, then fine-tuning, measured as it goes; the times are the processor's.
 
     Each method has an average of G's weights beside it, which is measured too: none is better off for being averaged alone.
     """
-    data = swap.data
+    data, steps = swap.data, part.steps
+    measure = partial(swap.measure, slot_images=part.slot_images, images=part.images)
     wanted = {"swap": dict(zip(swap.slots, swap.new, strict=True)), "accelerate": True, "snapshot_images": 0}
     settings = parse_settings({**wanted, **section})
     counts = torch.bincount(data.classes, minlength=len(data.names)).tolist()
@@ -94,7 +97,7 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     method = methods[settings.method](
         Context(settings, plan, seed, steps, log=lambda line: None, real_images=lambda label, n: images[labels == label][:n])
     )
-    before = swap.measure(gan.generator, images=IMAGES)
+    before = measure(gan.generator)
     looked: list[tuple[dict[str, Any], float]] = []
     if isinstance(method, ClassSwap):
         recalibrate = method.recalibrate
@@ -102,7 +105,7 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
         def look_first(gan: Gan) -> None:
             """The state with stale batch-norm statistics is measured, and the time of that is none of the preparation's."""
             began = time.process_time()
-            looked.append((swap.measure(gan.generator, images=IMAGES), time.process_time() - began))
+            looked.append((measure(gan.generator), time.process_time() - began))
             recalibrate(gan)
 
         method.recalibrate = look_first  # type: ignore[method-assign]
@@ -111,13 +114,13 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
     prepared = time.process_time() - started - sum(seconds for _, seconds in looked)
     stale = looked[0][0] if looked else None
     epoch = (images, labels)
-    if few:
-        shown = balanced(labels, plan)
+    if few or settings.share:
+        shown = balanced(labels, plan, settings.share)
         epoch = (images[shown], labels[shown])
-    loop = Loop(gan, *epoch, torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
+    loop = Loop(gan, *epoch, torch.tensor(plan.drawn(settings.share)), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     average = copy.deepcopy(gan.generator)
-    first = swap.measure(gan.generator, images=IMAGES)
+    first = measure(gan.generator)
     curve, of_average = {0: first}, {0: first}
     stepping = 0.0
     for step in range(steps):
@@ -125,10 +128,10 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, steps: int
         loop.step(step)
         stepping += time.process_time() - started
         _take_in(average, gan.generator)
-        if step + 1 in EARLY or (step + 1) % every == 0:
-            curve[step + 1] = swap.measure(gan.generator, images=IMAGES)
-            of_average[step + 1] = swap.measure(average, images=IMAGES)
-    return {"section": section, "before": before, "stale": stale, "curve": curve, "average": of_average, "prepare_s": prepared,
+        if step + 1 in EARLY or (step + 1) % EVERY == 0:
+            curve[step + 1] = measure(gan.generator)
+            of_average[step + 1] = measure(average)
+    return {"kept": "average" if settings.average else "curve", "before": before, "stale": stale, "curve": curve, "average": of_average, "prepare_s": prepared,
             "step_s": stepping / steps}  # fmt: skip
 
 
