@@ -26,6 +26,7 @@ def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
     module = load_script("bench_swap")
     monkeypatch.setitem(module.PARTS, "mnist", dataclasses.replace(module.PARTS["mnist"], steps=40, pairs=PAIRS))
     monkeypatch.setitem(module.OPTIONS, "batch_size", 4)
+    monkeypatch.setattr("swap_grid.runs.EARLY", (2,))
     return module
 
 
@@ -86,10 +87,15 @@ def tiny(bench: ModuleType, images: int = 40) -> Any:
     return data, bench.Judge(classifier, 0.1, real)
 
 
+def tiny_part(bench: ModuleType) -> Any:
+    """A part of two steps."""
+    return dataclasses.replace(bench.PARTS["mnist"], steps=2, slot_images=20, images=4)
+
+
 def test_a_row(bench: ModuleType) -> None:
     swap = bench.Swap(*tiny(bench), ("9",), ("0",))
     gan = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
-    found = bench.run_row(swap, gan, {"label_start": {"iterations": 2}}, seed=0, part=PART)
+    found = bench.run_row(swap, gan, {"label_start": {"iterations": 2}}, seed=0, part=tiny_part(bench))
     assert set(found["curve"]) == {0, 2}
     assert found["prepare_s"] > 0
     assert found["step_s"] > 0
@@ -110,7 +116,7 @@ def test_a_move_to_five_other_classes(bench: ModuleType) -> None:
     swap = bench.Swap(data, judge, tuple("01234"), tuple("56789"))
     gan = Gan(Generator(64, 5, 1), Discriminator(5, 1), None, gaussian_latents(64))
     section = {"method": "bn_propagation", "label_start": {"how": "mean"}}
-    found = bench.run_row(swap, gan, section, seed=0, part=PART)
+    found = bench.run_row(swap, gan, section, seed=0, part=tiny_part(bench))
     assert "remaining" not in found["curve"][2]
     assert found["curve"][0]["distance"] > 0
 
@@ -126,3 +132,29 @@ def test_few_images_are_drawn_by_the_seed(bench: ModuleType) -> None:
     assert not torch.equal(images, other)
     assert len(training_data(swap, plan, 0, 0)[1]) == 90
     assert torch.bincount(labels[balanced(labels, plan)]).tolist() == [10] * 8 + [9], "3 images, each shown three times"
+
+
+def test_a_run_keeps_the_best_state_of_the_time_that_fine_tuning_takes(bench: ModuleType) -> None:
+    from swap_grid.kept import kept_figures
+
+    def states(**distances: float) -> dict[str, dict[str, float]]:
+        point = {"new": 1.0, "old": 0.0, "remaining": 0.9, "remaining_distance": 4.0}
+        return {step[1:]: {**point, "distance": value} for step, value in distances.items()}
+
+    before = {"distance": 90.0, "new": 0.0, "old": 1.0, "remaining": 1.0, "remaining_distance": 4.0}
+    plain = {"kept": "curve", "before": before, "curve": states(_0=90, _10=70, _20=60), "average": states(_0=90, _10=80, _20=50)}
+    plain["curve"]["20"]["remaining_distance"] = plain["average"]["20"]["remaining_distance"] = 8.0
+    row = {"kept": "average", "before": before, "curve": states(_0=40, _10=1, _20=1), "average": states(_0=40, _10=30, _20=20)}
+    # fine-tuning's steps take 1 s, the run's 1.5 s after 4 s of preparation: at 19 s it has done ten of them
+    figures = kept_figures(row, plain, (4.0, 1.5), (0.0, 1.0))
+    assert figures["kept distance"] == 30, "of its average, which it keeps"
+    assert figures["fine_tune's best"] == 50, "averaged or not, whatever is nearer"
+    assert figures["kept, of fine_tune's best"] == pytest.approx(0.6)
+    assert figures["kept, of its start"] == pytest.approx(30 / 40)
+    assert figures["step of the kept state"] == 10
+    assert figures["remaining, of fine_tune's"] == pytest.approx(0.5)
+    assert figures["time to fine_tune's best, of its own"] == pytest.approx(4 / 20)
+    row["average"]["10"]["remaining_distance"] = 50.0  # the rule's: nearer, but the others have suffered
+    assert kept_figures(row, plain, (4.0, 1.5), (0.0, 1.0))["step of the kept state"] == 0
+    late = kept_figures(row, plain, (4.0, 17.0), (0.0, 1.0))
+    assert (late["step of the kept state"], late["fine_tune's best not reached"]) == (0, 0)

@@ -54,7 +54,7 @@ class Passes:
 
     @contextmanager
     def generating(self, *, training: bool) -> Iterator[None]:
-        """Note the passes through G inside the block, in which upstream makes images: an update's fakes, or such as are judged."""
+        """Note the passes through G inside the block, in which upstream makes images, for an update or for a judge."""
         self._generating, self.training = True, training
         try:
             yield

@@ -1,4 +1,4 @@
-"""Hooks under which forward passes change no buffer of a network, or none of its batch norms, for as long as a method asks for it."""
+"""Hooks under which forward passes change no buffer of a network, or of its batch norms, for as long as a method asks for it."""
 
 from __future__ import annotations
 

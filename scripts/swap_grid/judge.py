@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from rcas_plugin.metrics.second import SecondClassifier, train_second_classifier
 from torch import Tensor, nn
 
 from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import gaussian_latents, sample_images
 from rcas_plugin.metrics.classifier import Classifier, ImageClassifier, predict, train_classifier
 from rcas_plugin.metrics.distances import frechet_distance, kernel_distance
+from rcas_plugin.metrics.second import SecondClassifier, train_second_classifier
 from rcas_plugin.weights.accelerate import autocast
 from swap_grid.data import Data
 

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from rcas_plugin.metrics.best import best_step
 
+from rcas_plugin.metrics.best import best_step
 from rcas_plugin.metrics.curves import mean_interval, steps_to_level
 from swap_grid.parts import PARTS
 from swap_grid.runs import Row

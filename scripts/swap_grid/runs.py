@@ -131,8 +131,10 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
         if step + 1 in EARLY or (step + 1) % EVERY == 0:
             curve[step + 1] = measure(gan.generator)
             of_average[step + 1] = measure(average)
-    return {"kept": "average" if settings.average else "curve", "before": before, "stale": stale, "curve": curve, "average": of_average, "prepare_s": prepared,
-            "step_s": stepping / steps}  # fmt: skip
+    return {
+        "kept": "average" if settings.average else "curve", "before": before, "stale": stale, "curve": curve,
+        "average": of_average, "prepare_s": prepared, "step_s": stepping / steps,
+    }  # fmt: skip
 
 
 @torch.no_grad()

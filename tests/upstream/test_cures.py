@@ -19,6 +19,7 @@ from PIL import Image
 from torch.utils.data import DistributedSampler, TensorDataset
 
 from rcas_plugin import RcasError
+from rcas_plugin.labels import LabelPlan
 from rcas_plugin.studiogan.cures import CURES
 from rcas_plugin.studiogan.seams import SEAMS, Seam, check, find
 

@@ -119,7 +119,12 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # what did best in the trials of docs/results/README.md; it edits what the slot's label alone reaches, so that batch norm's
     # statistics stay good for the others
     "class_swap": {
-        "label_start": {"how": "match"}, "share": 0.5, "batch_norm": "running", "retain": 10.0, "average": 0.95, "bn_batches": 0,
+        "label_start": {"how": "match"},
+        "share": 0.5,
+        "batch_norm": "running",
+        "retain": 10.0,
+        "average": 0.95,
+        "bn_batches": 0,
     },
     # class-swap learning as its authors ran it: the top 20 % of each of G's weight tensors and 0.5 % of each of D's, set to zero
     "rcas": {"selection": {"generator_ratio": 0.2, "discriminator_ratio": 0.005}},
