@@ -34,6 +34,7 @@ def section(**rcas: Any) -> dict[str, Any]:
 def train(watched: Watched, out: Path, ckpt: Path | None = None, **rcas: Any) -> Path:
     """The folder of a run whose training makes it worse; it goes on where `ckpt` is its own."""
     config = watched.config(RCAS=section(**rcas), OPTIMIZATION=RUINOUS)
+    shutil.copytree(watched.run.parents[1] / "domain", out / "domain", dirs_exist_ok=True)  # one judge is trained for all
     return loop.train(config, watched.root / "data", out, ckpt or watched.pretrained, save_freq=1, progress=False)
 
 
