@@ -71,10 +71,10 @@ def kid(real: Tensor, fake: Tensor, *, subset: int = SUBSET, subsets: int = SUBS
     a, b = real.double().cpu(), fake.double().cpu()
     size = max(2, min(subset, len(a) // 2, len(b) // 2))
     source = torch.Generator().manual_seed(0)
-    values = [
-        float(poly_mmd(*(features[torch.randperm(len(features), generator=source)[:size]] for features in (a, b))))
-        for _ in range(subsets)
-    ]
+    values = []
+    for _ in range(subsets):
+        of_real, of_fake = (features[torch.randperm(len(features), generator=source)[:size]] for features in (a, b))
+        values.append(float(poly_mmd(of_real, of_fake)))
     return float(np.mean(values)), float(sem(values))
 
 

@@ -124,10 +124,10 @@ def _mean(values: Tensor) -> float | None:
 def _worst(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """Figure -> label, class and value of the row that has the worst one; without the figures that no row has."""
     worst = {}
-    for figure, choose in (("recognised", min), ("frechet_distance", max)):
-        known = [row for row in rows if row[figure] is not None]
+    for figure, place in (("recognised", 0), ("frechet_distance", -1)):
+        known = sorted((row for row in rows if row[figure] is not None), key=itemgetter(figure))
         if known:
-            row = choose(known, key=itemgetter(figure))
+            row = known[place]
             worst[figure] = {"label": row["label"], "class": row["class"], "value": row[figure]}
     return worst
 

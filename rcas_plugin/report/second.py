@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.report.figures import as_text
@@ -24,9 +25,9 @@ def second_rows(groups: Sequence[Group]) -> list[list[str]]:
     for group in groups:
         if not _judged_twice(group):
             continue
-        for judge, at_best in (("first", group.at_best), ("second", lambda part, figure, of=group: _by_second(of, part, figure))):
-            cells = [as_text(figure, at_best(part, figure)) for part, figure, _ in SHOWN]
-            rows.append([group.name, judge, *cells])
+        by_first = [as_text(figure, group.at_best(part, figure)) for part, figure, _ in SHOWN]
+        by_second = [as_text(figure, _by_second(group, part, figure)) for part, figure, _ in SHOWN]
+        rows += [[group.name, "first", *by_first], [group.name, "second", *by_second]]
     return rows
 
 
@@ -43,7 +44,7 @@ def agreement(groups: Sequence[Group]) -> str:
         known = [(name, first[0], second[0]) for name, first, second in pairs if first is not None and second is not None]
         if len(known) < 2:
             continue
-        by_first, by_second = ([row[0] for row in sorted(known, key=lambda row, at=at: row[at])] for at in (1, 2))
+        by_first, by_second = ([row[0] for row in sorted(known, key=itemgetter(at))] for at in (1, 2))
         if by_first == by_second:
             sentences.append(f"Both judges rank the runs alike by {what}: {', '.join(by_first)}.")
         else:

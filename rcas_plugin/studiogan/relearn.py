@@ -54,9 +54,10 @@ def slot_of(record: Record) -> tuple[int, str, str]:
     Raises:
         RcasError: the run is no swap, or none of its slots had a class before.
     """
-    for label, slot in record.swaps[-1].slots.items() if record.swaps else ():
-        if slot.old is not None:
-            return label, slot.old, slot.new
+    for swap in record.swaps[-1:]:
+        for label, slot in swap.slots.items():
+            if slot.old is not None:
+                return label, slot.old, slot.new
     raise RcasError("RUN replaced no class, so there is none to bring back; give the checkpoint folder of a swap")
 
 

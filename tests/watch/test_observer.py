@@ -32,7 +32,7 @@ def test_the_metrics_of_each_moment_are_there(watched: Watched) -> None:
     elapsed = [found["steps"][step]["elapsed_s"] for step in "012"]
     assert elapsed == sorted(elapsed)
     for moment in (found["before"], *found["steps"].values()):
-        assert set(moment["new"]) == {"recognised", *SET_METRICS}
+        assert set(moment["new"]) == {"recognised", "entropy", *SET_METRICS}
         assert sum(map(sum, moment["confusion"].values())) == 15
         assert moment["evaluation_s"] > 0
     assert set(found["steps"]["2"]["neighbours"]["authentic"]) == {"1"}
