@@ -116,6 +116,7 @@ class Record(FromFile):
         source: of a swap, the checkpoint folder that it started from.
         config: the other sections of the config.
         seconds_per_step: as measured; 0 where it is not known.
+        frozen_blocks: of a swap, the first blocks of D that stay as they are (`--freezeD`).
         rcas_plugin: the version that wrote it.
         folded_from: of a folded checkpoint, the folder of its run.
         method: what the method itself records.
@@ -132,6 +133,7 @@ class Record(FromFile):
     source: str | None = None
     config: dict[str, dict[str, Any]] | None = None
     seconds_per_step: float = Field(0.0, ge=0)
+    frozen_blocks: int = Field(0, ge=0)
     rcas_plugin: str | None = None
     folded_from: str | None = None
     method: dict[str, Any] = Field(default_factory=dict)

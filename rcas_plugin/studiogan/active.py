@@ -58,6 +58,7 @@ class ActiveRun:
         if self.swap is not None:
             of_method, inherited = ({}, None) if self.lifecycle is None else (self.lifecycle.record(), self.lifecycle.inherited)
             about |= {"method": of_method} if of_method else {}
+            about |= {"frozen_blocks": self.swap.frozen_blocks} if self.swap.frozen_blocks else {}
             return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin, inherited), **about}
         if self.names is None:  # a large data set takes a while to list
             self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)

@@ -44,6 +44,7 @@ class SwapRun:
         mode: start, go on, or evaluate only.
         source: the checkpoint folder that was given (never written to when a swap starts).
         origin: the pre-trained checkpoint that the swap started from; `source`, unless the swap goes on.
+        frozen_blocks: the first blocks of D that stay as they are (`--freezeD`).
     """
 
     settings: CommonSettings
@@ -52,6 +53,7 @@ class SwapRun:
     mode: Mode
     source: str
     origin: str
+    frozen_blocks: int = 0
 
     @property
     def starts(self) -> bool:
@@ -92,6 +94,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
         before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs, checkpoint)
     plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if resumes else record.former)  # fmt: skip
+    frozen = _frozen_blocks(RUN, record if resumes else Record())
     if resumes:
         _check_still(record, plan)
     method.check(settings, plan, cfgs.OPTIMIZATION.total_steps)
@@ -104,10 +107,24 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
         check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
         check_tasks(RUN.ckpt_dir, record)
-        check_networks(cfgs, settings, plan, checkpoint)
+        check_networks(cfgs, settings, plan, checkpoint, frozen)
     source = str(Path(RUN.ckpt_dir).resolve())
     origin = record.source or source if resumes else source
-    return SwapRun(settings, plan, classes, mode, source, origin), checkpoint
+    return SwapRun(settings, plan, classes, mode, source, origin, frozen), checkpoint
+
+
+def _frozen_blocks(RUN: Any, record: Record) -> int:
+    """The number of D's blocks that `--freezeD` freezes; a swap that goes on has the recorded one.
+
+    The option is then taken from upstream, which would begin anew with it in each run: the life cycle freezes.
+    """
+    asked, recorded = RUN.freezeD, record.frozen_blocks
+    if record.swap is not None and asked not in (-1, recorded):
+        raise RcasError(
+            f"--freezeD: this swap was started with {recorded} frozen blocks; give that number, or leave the option out"
+        )
+    RUN.freezeD = -1
+    return recorded if record.swap is not None else max(0, int(asked))
 
 
 def _check_still(record: Record, plan: LabelPlan) -> None:
@@ -196,14 +213,14 @@ def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:
             )
 
 
-def check_networks(cfgs: Any, settings: CommonSettings, plan: LabelPlan, checkpoint: Checkpoint) -> None:
+def check_networks(cfgs: Any, settings: CommonSettings, plan: LabelPlan, checkpoint: Checkpoint, frozen_blocks: int = 0) -> None:
     """Raise `RcasError` where the method cannot work on this config's networks (`Method.check_networks`)."""
     generator, discriminator = _build(cfgs, cfgs.DATA.num_classes)
     for network in (generator, discriminator):
         if next(network.parameters()).is_meta:
             network.to_empty(device="cpu")
-    if cfgs.RUN.freezeD > 0:
-        frozen_in(discriminator, cfgs.RUN.freezeD)
+    if frozen_blocks:
+        frozen_in(discriminator, frozen_blocks)
     gan = Gan(generator, discriminator, None, latents_of(cfgs.MODEL))
     methods[settings.method].check_networks(settings, plan, gan, checkpoint.folded.states)
 

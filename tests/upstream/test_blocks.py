@@ -47,7 +47,7 @@ def test_stylegan_3_has_a_block_a_layer(studiogan: Path, tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_frozen_blocks_are_neither_reinitialised_nor_trained(trained: Trained, tmp_path: Path) -> None:
-    """The run that goes on under --freezeD is the one that was not interrupted: upstream's own would start anew."""
+    """A swap under --freezeD goes on as it was started, without the option too: upstream's own would start anew."""
     config = trained.swap_config(tmp_path / "swap.yaml", preset="rcas_10", selection={"blocks": {"discriminator": [1, 2]}})
     options = ("-data", trained.new_data, "-save", tmp_path / "out", "--freezeD", "2")
     run_main(trained.studiogan, *TRAIN, "-cfg", config, "-ckpt", trained.checkpoint, *options)
@@ -72,7 +72,9 @@ def test_frozen_blocks_are_neither_reinitialised_nor_trained(trained: Trained, t
     longer = trained.swap_config(
         tmp_path / "swap.yaml", preset="rcas_10", selection={"blocks": {"discriminator": [1, 2]}}, steps=6
     )
-    run_main(trained.studiogan, *TRAIN, "-cfg", longer, "-ckpt", run, *options)
+    other = run_main(trained.studiogan, *TRAIN, "-cfg", longer, "-ckpt", run, *options[:-1], "1", ok=False)
+    assert "--freezeD: this swap was started with 2 frozen blocks; give that number" in other.stderr
+    run_main(trained.studiogan, *TRAIN, "-cfg", longer, "-ckpt", run, *options[:-2])
     assert [*(tmp_path / "out" / "checkpoints").iterdir()] == [run], "it goes on in its own folder"
     assert Checkpoint.read(run).step > 4
     assert_frozen("after it went on")

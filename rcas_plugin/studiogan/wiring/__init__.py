@@ -25,7 +25,7 @@ def start(local_rank: int) -> None:
     """Remove, in one process and before upstream does anything, the half-written files of a killed run."""
     options = RUN.cfgs.RUN
     if local_rank == 0 and options.current_node == 0:
-        goes_on = options.train and (not RUN.swap.starts if RUN.swap is not None else options.freezeD == -1)
+        goes_on = options.train and options.freezeD == -1 and not (RUN.swap is not None and RUN.swap.starts)
         clear_leftovers(options.save_dir, options.data_dir, options.ckpt_dir if goes_on else None,
                         spare=None if goes_on else options.ckpt_dir)  # fmt: skip
         if goes_on and options.ckpt_dir is not None:

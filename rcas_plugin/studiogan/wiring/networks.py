@@ -47,10 +47,10 @@ def _load_networks(original: Any) -> Any:
             directory=_folder(cfgs, swap, logger),
             log=logger.info if logger is not None else lambda line: None,
             real_images=RUN.data.images_of if RUN.data is not None else None,
-            frozen=frozen_in(gan.discriminator, cfgs.RUN.freezeD) if cfgs.RUN.freezeD > 0 else frozenset(),
+            frozen=frozen_in(gan.discriminator, swap.frozen_blocks) if swap.frozen_blocks else frozenset(),
         )
         if context.frozen:
-            context.log(f"--freezeD {cfgs.RUN.freezeD}: the first blocks of D stay as they are, in preparation and in training")
+            context.log(f"--freezeD {swap.frozen_blocks}: the first blocks of D stay as they are, in preparation and in training")
         method: Method = methods[swap.settings.method](context)
         if swap.mode == "evaluate":
             if checkpoint.adapted or checkpoint.record.is_of(swap.settings.method):  # else it is plain: pre-trained, or folded
@@ -132,9 +132,6 @@ def _log_file(cfgs: Any) -> Path:
 def _load_checkpoint(original: Any) -> Any:
     @functools.wraps(original)
     def load_StudioGAN_ckpts(**arguments: Any) -> Any:  # noqa: N802  (upstream's name)
-        if RUN.swap is not None:
-            # upstream's freezeD begins each time anew, in a folder of its own; a swap goes on, and its life cycle freezes
-            arguments["RUN"].freezeD = -1
         if RUN.swap is None or not RUN.swap.starts:
             return original(**arguments)
         # the weights are loaded already; a swap starts at step 0 in a folder of its own, with fresh optimisers: their
