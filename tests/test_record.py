@@ -202,6 +202,21 @@ def test_a_preset_has_its_former_values_for_that_run_alone() -> None:
     assert settings_of(recorded(section), section) == today, "a run of today"
 
 
+def test_a_run_that_knew_fewer_keys_goes_on_without_what_its_default_asks_for_today() -> None:
+    """`share`, `batch_norm` and `average` came with a new default of class_swap: runs from before train as they did."""
+    section = {"swap": {"b": "d"}}
+    today = parse_settings(section)
+    newer = ("share", "batch_norm", "average")
+    assert [getattr(today, key) for key in newer] == [0.5, "running", 0.95]
+    whole = today.model_dump(mode="json")
+    earlier = recorded(section).model_copy(update={"swap": {key: value for key, value in whole.items() if key not in newer}})
+    settings = settings_of(earlier, section)
+    assert [getattr(settings, key) for key in newer] == [0, "batch", 0]
+    assert same_swap(earlier, settings)
+    assert not same_swap(earlier, today)
+    assert settings_of(recorded(section), section) == today, "a run of today"
+
+
 #: The section that version 0.1.0 (bc14607) recorded: every key of every method.
 EVERY_KEY: dict[str, Any] = {
     "preset": None, "swap": {"b": "d"}, "add": [], "classes": None, "remaining": "all", "labels": None, "new_data": None,

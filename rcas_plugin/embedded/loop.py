@@ -152,7 +152,7 @@ def _swap(
         _check_fits(checkpoint, gan)
     if not goes_on:
         method_class.check_networks(settings, plan, build_gan(config), checkpoint.folded.states)
-    swapped = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance, share=settings.share)
+    swapped = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance, share=settings.drawn_share)
     folder = ckpt_dir if goes_on and not evaluates else _new_folder(save_dir, config, cfg_file, settings.method)
     method: Method = method_class(
         Context(settings, plan, seed, total, ckpt_dir if goes_on else folder, real_images=swapped.images_of)
@@ -168,7 +168,8 @@ def _swap(
     start = Lifecycle.go_on if goes_on else Lifecycle.begin
     lifecycle = start(method, gan, checkpoint, observe)
     shown = [int(item) for item in swapped.items]
-    loop = Loop(gan, images[shown], torch.tensor(swapped.labels), torch.tensor(plan.drawn(settings.share)), _options(config),
+    drawn = torch.tensor(plan.drawn(settings.drawn_share))
+    loop = Loop(gan, images[shown], torch.tensor(swapped.labels), drawn, _options(config),
                 torch.Generator().manual_seed(seed), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     if goes_on:
         for name, network in gan.networks.items():

@@ -50,9 +50,7 @@ class Lifecycle:
         self.inherited: Inheritance | None = None
         self.starts = False
         decay = method.context.settings.average
-        self.average = Average(gan.generator, decay) if decay and observer is not None and gan.ema is None else None
-        if decay and gan.ema is not None:
-            method.context.log("RCAS.average has no effect: MODEL.apply_g_ema is on, and its average of G is judged and kept")
+        self.average = Average(gan.generator, decay) if decay and self.judges and gan.ema is None else None
         self._optimizers: Optimizers | None = None
         self._trained: set[nn.Parameter] = set()
         frozen = method.context.frozen

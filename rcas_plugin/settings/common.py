@@ -66,8 +66,8 @@ class CommonSettings(Section):
         True, description="show the new classes' images so often that each label is drawn as often as the others on average"
     )
     share: float = Field(
-        0.0, ge=0, lt=1, description="part of each batch, real and generated, for the new classes together; 0: as often as "
-        "any other label"
+        0.0, ge=0, lt=1, description="where balance is on, part of each batch, real and generated, for the new classes together; "
+        "0: as often as any other label"
     )  # fmt: skip
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
@@ -88,6 +88,11 @@ class CommonSettings(Section):
     stop: StopSettings = Field(default_factory=StopSettings)
     tensorboard: Watching[bool] = Field(False, description="write the swap metrics for TensorBoard too (pip install tensorboard)")
 
+    @property
+    def drawn_share(self) -> float:
+        """`share`, or 0 where `balance` is off and each image is shown once."""
+        return self.share if self.balance else 0.0
+
     def check(self) -> None:
         """Raise `RcasError` where keys do not go together; a method's own settings call this first, and add theirs."""
         if self.classes is None and not self.swap and not self.add:
@@ -99,13 +104,8 @@ class CommonSettings(Section):
             raise RcasError("RCAS.classes: a class is named twice; name each once")
         if self.new_data is not None and not Path(self.new_data).is_dir():
             raise RcasError(f"RCAS.new_data: there is no folder {self.new_data}; give the folder of the new class's images")
-        if self.share and not self.balance:
-            raise RcasError("RCAS.share: balance: false shows each image once; leave out one of the two")
-        for key, wanted in (("average", self.average), ("stop.patience", self.stop.patience)):
-            if wanted and not self.swap_metrics:
-                raise RcasError(
-                    f"RCAS.{key}: nothing is judged with swap_metrics 0; give swap_metrics a number, or leave {key} out"
-                )
+        if self.stop.patience and not self.swap_metrics:
+            raise RcasError("RCAS.stop.patience: nothing is judged with swap_metrics 0; give it a number, or leave patience out")
         if self.remaining == []:
             raise RcasError("RCAS.remaining: the list is empty; allowed: all, or a list of at least one label")
 

@@ -7,7 +7,7 @@ import math
 import shlex
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
-from rcas_plugin.record import Record, read_record, same_swap
+from rcas_plugin.record import Record, read_record, same_swap, settings_of
 from rcas_plugin.report.page import PAGE, REPORT
-from rcas_plugin.settings import ClassRef, CommonSettings, parse_settings
+from rcas_plugin.settings import ClassRef, parse_settings
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a pre-trained GAN's first swap for each step of the pre-training, where --steps says nothing else.
@@ -42,7 +42,6 @@ class SwapPlan:
 
     Attributes:
         config: the swap's StudioGAN config.
-        settings: its RCAS section, checked.
         ckpt: the checkpoint that was named.
         out: where runs go.
         command: runs main.py; the config is still to be named (`command_with`).
@@ -51,7 +50,6 @@ class SwapPlan:
     """
 
     config: dict[str, Any]
-    settings: CommonSettings
     ckpt: Path
     out: Path
     command: tuple[str, ...]
@@ -66,7 +64,7 @@ class SwapPlan:
     @property
     def run(self) -> Path | None:
         """The folder of this swap's run, or None before there is one."""
-        return find_run(self.out, self.ckpt, self.settings)
+        return find_run(self.out, self.ckpt, self.config["RCAS"])
 
     def command_with(self, config: str) -> list[str]:
         """The whole command, with the config's path."""
@@ -123,13 +121,12 @@ def plan_swap(
     section: dict[str, Any] = {}
     if record.swap is not None and len(record.labels_before) == num_classes and labels in (None, [*record.labels_before]):
         section = section_of(record.labels_before)
-    goes_on = bool(section) and same_swap(record, parse_settings(section))  # the run itself was named
+    goes_on = bool(section) and same_swap(record, settings_of(record, section))  # the run itself was named
     if not goes_on:
         section = section_of(record.labels)
         resolve_labels(parse_settings(section), num_classes, classes, record.labels, dropped=record.dropped,
                        former=record.former, key=LABELS)  # fmt: skip
-    settings = parse_settings(section)
-    run = find_run(out, ckpt, settings)
+    run = find_run(out, ckpt, section)
     options = config.setdefault("OPTIMIZATION", {})
     before = options.get("total_steps") if isinstance(options.get("total_steps"), int) else 0
     swapped = record.swap is not None  # its config has the steps of that swap, and not of the pre-training
@@ -160,7 +157,7 @@ def plan_swap(
         left = (total - step) * seconds
         measured = "that run" if swapped else "the pre-training; an added loss takes longer"
         sentences.append(f"about {_minutes(left)} at the {seconds:.2g} s a step of {measured}")
-    return SwapPlan(config, settings, ckpt, out, tuple(command), tuple(sentences), done=run is not None and step >= total)
+    return SwapPlan(config, ckpt, out, tuple(command), tuple(sentences), done=run is not None and step >= total)
 
 
 def run_swap(plan: SwapPlan) -> int:
@@ -199,13 +196,13 @@ def shown(plan: SwapPlan) -> str:
     return f"# {CONFIG}\n{plan.text}\n{shlex.join(plan.command_with(CONFIG))}"
 
 
-def find_run(out: Path, ckpt: Path, settings: CommonSettings) -> Path | None:
+def find_run(out: Path, ckpt: Path, section: Mapping[str, Any]) -> Path | None:
     """The run of a swap that can be gone on with, or None: `ckpt` itself, or the newest in `out` that started from it."""
     source = ckpt.resolve()
     saved: dict[float, Path] = {}
     for folder in [ckpt, *(out / "checkpoints").glob("*")]:
         record = read_record(folder)
-        if same_swap(record, settings) and (folder.resolve() == source or record.source == str(source)):
+        if same_swap(record, settings_of(record, section)) and (folder.resolve() == source or record.source == str(source)):
             times = [path.stat().st_mtime for path in folder.glob("model=D-*.pth")]  # none where it was stopped before it saved
             saved |= {max(times): folder} if times else {}
     return saved[max(saved)] if saved else None

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Pair = tuple[tuple[str, ...], tuple[str, ...]]
-OPTIONS = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
+OPTIONS: dict[str, Any] = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
 
 
 @dataclass(frozen=True)

@@ -114,10 +114,10 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
     prepared = time.process_time() - started - sum(seconds for _, seconds in looked)
     stale = looked[0][0] if looked else None
     epoch = (images, labels)
-    if few or settings.share:
-        shown = balanced(labels, plan, settings.share)
+    if few or settings.drawn_share:
+        shown = balanced(labels, plan, settings.drawn_share)
         epoch = (images[shown], labels[shown])
-    loop = Loop(gan, *epoch, torch.tensor(plan.drawn(settings.share)), OPTIONS, torch.Generator().manual_seed(seed + 1),
+    loop = Loop(gan, *epoch, torch.tensor(plan.drawn(settings.drawn_share)), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     average = copy.deepcopy(gan.generator)
     first = measure(gan.generator)

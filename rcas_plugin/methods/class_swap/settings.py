@@ -132,4 +132,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "rcas_10": {"selection": {"generator_ratio": 0.1, "discriminator_ratio": 0.1}},
 }
 #: What the name of a preset meant when runs of earlier versions recorded it.
-FORMER_PRESETS: Mapping[str, Mapping[str, Any]] = {"rcas": PRESETS["rcas_10"]}
+FORMER_PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "class_swap": {"label_start": {"how": "match"}, "retain": 10.0, "bn_batches": 0},
+    "rcas": PRESETS["rcas_10"],
+}

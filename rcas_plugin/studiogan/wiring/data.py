@@ -28,7 +28,7 @@ def _dataset(original: Any) -> Any:
         trains = RUN.data is None
         data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer,
                             balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance,
-                            share=RUN.swap.settings.share)  # fmt: skip
+                            share=RUN.swap.settings.drawn_share)  # fmt: skip
         if trains:
             RUN.data = data
         return data

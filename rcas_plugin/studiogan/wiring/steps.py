@@ -55,7 +55,7 @@ def _sample_y(original: Any) -> Any:
     def sample_y(y_sampler: Any, batch_size: int, num_classes: int, device: Any) -> Any:
         if RUN.swap is None or isinstance(y_sampler, int):
             return original(y_sampler=y_sampler, batch_size=batch_size, num_classes=num_classes, device=device)
-        share = RUN.swap.settings.share if RUN.passes.training else 0.0  # what is judged has every label alike
+        share = RUN.swap.settings.drawn_share if RUN.passes.training else 0.0  # what is judged has every label alike
         live = torch.tensor(RUN.swap.plan.drawn(share), device=device)
         drawn = original(y_sampler=y_sampler, batch_size=batch_size, num_classes=len(live), device=device)
         return None if drawn is None else live[drawn]
