@@ -13,7 +13,7 @@ from rcas_plugin.sampling.batches import check_truncation
 from rcas_plugin.sampling.export import export_generator
 from rcas_plugin.sampling.plan import SamplePlan, choose_shares, state_of
 from rcas_plugin.sampling.run import OpenRun, open_run
-from rcas_plugin.sampling.write import MANIFEST, SHEET, can_fork, write_samples
+from rcas_plugin.sampling.write import MANIFEST, SHEET, write_samples
 from rcas_plugin.studiogan.locate import add_studiogan
 
 #: `--size` for that of the training images.
@@ -114,13 +114,12 @@ def sample(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("\nrcas: interrupted; every file that is there is whole, and the same command goes on", file=sys.stderr)
         return 130
-    used = processes if can_fork(opened) else 1
     if written.before:
         print(f"rcas: {written.before:,} images were there")
     print(f"rcas: {args.out}: {'gray' if gray else 'colour'} images of {opened.checkpoint.folder.resolve().name} "
           f"at step {opened.checkpoint.step}; {MANIFEST}, {SHEET}")  # fmt: skip
     print(f"rcas: {written.made:,} images in {written.seconds:.1f} s, {written.rate:.1f} images/s, "
-          f"{used} process{'es' if used > 1 else ''}")  # fmt: skip
+          f"{written.processes} process{'es' if written.processes > 1 else ''}")  # fmt: skip
     return 0
 
 

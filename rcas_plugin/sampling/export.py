@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import inspect
+import io
 import json
 import warnings
 from importlib.metadata import version
@@ -14,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import save
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import remove_spectral_norm
 
 from rcas_plugin.errors import RcasError
@@ -104,7 +107,8 @@ def _write_onnx(opened: OpenRun, generator: nn.Module, path: Path, about: str) -
     inputs = (z, torch.zeros(2, dtype=torch.long))
     # the exporter of TorchScript needs no further package, and takes the same arguments from torch 2.4 to today's
     options: dict[str, Any] = {"dynamo": False} if "dynamo" in inspect.signature(torch.onnx.export).parameters else {}
-    with warnings.catch_warnings(), frozen_eval(model):
+    # a graph that cannot be exported is printed whole
+    with warnings.catch_warnings(), frozen_eval(model), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")  # that it will go one day, and that sizes in the networks' code are fixed
         try:
             torch.onnx.export(
@@ -124,12 +128,17 @@ def _write_onnx(opened: OpenRun, generator: nn.Module, path: Path, about: str) -
 
 @torch.no_grad()
 def plain_copy(generator: nn.Module) -> nn.Module:
-    """A copy of a generator on the CPU, in evaluation mode, with spectral norm folded into plain weights."""
+    """A copy of a generator on the CPU, in evaluation mode, with spectral norm folded into plain weights.
+
+    Batch norms without a gain and a bias get those that change nothing: torch exports no others where the batch may have any size.
+    """
     with frozen_eval(generator):
         plain = copy.deepcopy(generator).cpu().eval()
     for module in plain.modules():
         if any(getattr(hook, "name", "") == "weight" for hook in module._forward_pre_hooks.values()):
             remove_spectral_norm(module)
+        if isinstance(module, _BatchNorm) and module.weight is None:
+            module.weight, module.bias = (nn.Parameter(fill(module.num_features)) for fill in (torch.ones, torch.zeros))
     return plain
 
 

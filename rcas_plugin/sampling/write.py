@@ -39,11 +39,12 @@ _COUNTED = ("complete", "files", "classes")
 
 @dataclass(frozen=True)
 class Written:
-    """What was done: images that were there before, images made now, and the seconds that took."""
+    """What was done: images that were there before, images made now, the seconds that took, and by how many processes."""
 
     before: int
     made: int
     seconds: float
+    processes: int
 
     @property
     def rate(self) -> float:
@@ -78,6 +79,7 @@ def write_samples(
     missing = {batch: [name for name in plan.names(batch) if not (out / name).exists()] for batch in plan.batches}
     work = [(batch, names) for batch, names in missing.items() if names]
     count = sum(len(names) for _, names in work)
+    processes = max(1, min(processes, len(work))) if can_fork(opened) else 1
     for state in dict.fromkeys(batch.share.state for batch, _ in work):
         opened.generator_of(state)  # built once, before the processes part
     started = time.perf_counter()
@@ -91,7 +93,7 @@ def write_samples(
     seconds = time.perf_counter() - started
     _draw_sheet(out / SHEET, plan, out)
     write_json(out / MANIFEST, {**manifest, "complete": True})
-    return Written(len(manifest["files"]) - count, count, seconds)
+    return Written(len(manifest["files"]) - count, count, seconds, processes)
 
 
 # the folder ------------------------------------------------------------------------------------------------------------------
@@ -154,13 +156,11 @@ def _made(
     opened: OpenRun, plan: SamplePlan, out: Path, work: list[tuple[Batch, list[str]]], processes: int
 ) -> Generator[int, None, None]:
     """The numbers of images of each batch as it is written."""
-    if min(processes, len(work)) < 2 or not can_fork(opened):
+    if processes == 1:
         for batch, names in work:
             yield write_batch(opened, plan, out, batch, names)
         return
-    pool = ProcessPoolExecutor(
-        min(processes, len(work)), multiprocessing.get_context("fork"), initializer=_start, initargs=(opened, plan, out)
-    )
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), initializer=_start, initargs=(opened, plan, out))
     try:
         with warnings.catch_warnings():
             # torch's idle threads count as such to Python; the children start none, as PyTorch's own data loaders do

@@ -15,7 +15,41 @@ from PIL import Image
 from rcas_plugin.embedded import loop
 from rcas_plugin.record import RECORD
 
-from ..shared import Watched
+CONFIG = {
+    "DATA": {"name": "toy", "img_size": 32, "num_classes": 3},
+    "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
+    "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "g_lr": 0.02, "total_steps": 2},
+}
+
+
+class Swaps:
+    """A GAN of the gray classes a, b, c; then d for b, which is gray too; then e for a, which has colours. Nothing is judged."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        source = np.random.default_rng(0)
+        for index, name in enumerate("abcde"):
+            (root / "all" / name).mkdir(parents=True)
+            for number in range(3):
+                pixels = 40 * index + source.integers(0, 60, (8, 8, 3) if name == "e" else (8, 8))
+                Image.fromarray(pixels.astype(np.uint8)).save(root / "all" / name / f"{number}.png")
+        self.pretrained = self._train("abc", None)
+        self.first = self._train("acd", self.pretrained, {"b": "d"})
+        self.second = self._train("cde", self.first, {"a": "e"})
+
+    def _train(self, classes: str, source: Path | None, swap: dict[str, str] | None = None) -> Path:
+        data = self.root / classes
+        for name in classes:
+            shutil.copytree(self.root / "all" / name, data / "train" / name)
+        section = {"method": "fine_tune", "swap": swap, "snapshot_images": 0, "swap_metrics": 0}
+        config = self.root / f"{classes}.yaml"
+        config.write_text(yaml.safe_dump({**CONFIG, **({"RCAS": section} if swap else {})}))
+        return loop.train(config, data, self.root / f"out-{classes}", source, progress=False)
+
+
+@pytest.fixture(scope="session")
+def swaps(tmp_path_factory: pytest.TempPathFactory) -> Swaps:
+    return Swaps(tmp_path_factory.mktemp("swaps"))
 
 
 @pytest.fixture(autouse=True)
@@ -25,25 +59,15 @@ def without_studiogan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def run(watched: Watched, tmp_path: Path) -> Path:
-    """A copy of a swap's folder, to be changed: labels a, d (new, for b), c; gray images of 8x8."""
-    return Path(shutil.copytree(watched.run, tmp_path / "run"))
+def run(swaps: Swaps, tmp_path: Path) -> Path:
+    """A copy of the first swap's folder, to be changed: labels a, d (new, for b), c; gray images of 8x8."""
+    return Path(shutil.copytree(swaps.first, tmp_path / "run"))
 
 
-@pytest.fixture(scope="session")
-def second(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a swap of a for e after that of b for d: labels e, d, c; `tasks/` has the base and the first swap."""
-    root = tmp_path_factory.mktemp("second")
-    shutil.copytree(watched.root / "data", root / "data")
-    shutil.rmtree(root / "data" / "train" / "a")
-    (root / "data" / "train" / "e").mkdir()
-    for number in range(6):
-        colours = np.random.default_rng(number).integers(0, 255, (8, 8, 3)).astype(np.uint8)
-        Image.fromarray(colours).save(root / "data" / "train" / "e" / f"{number}.png")
-    config = json.loads((watched.run / RECORD).read_text())["config"]
-    section = {"method": "fine_tune", "swap": {"a": "e"}, "snapshot_images": 0, "swap_metrics": 0}
-    (root / "second.yaml").write_text(yaml.safe_dump({**config, "RCAS": section}))
-    return loop.train(root / "second.yaml", root / "data", root / "out", watched.run, progress=False)
+@pytest.fixture
+def second(swaps: Swaps) -> Path:
+    """The folder of the second swap: labels e (new, for a), d, c; `tasks/` has the base and the first swap."""
+    return swaps.second
 
 
 def rewritten(run: Path, **keys: Any) -> Path:

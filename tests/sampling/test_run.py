@@ -17,8 +17,7 @@ from rcas_plugin.gan import sample_images
 from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.sampling.run import open_run, shows_gray
 
-from ..shared import Watched
-from .conftest import rewritten
+from .conftest import Swaps, rewritten
 
 
 def test_a_swap_is_opened_from_its_folder_alone(run: Path) -> None:
@@ -91,11 +90,11 @@ def test_the_record_says_whether_the_data_were_gray(run: Path, second: Path) -> 
     assert opened.gray == shows_gray(sample_images(opened.gan.evaluated, torch.ones(4, dtype=torch.long), opened.gan.latents))
 
 
-def test_earlier_states(second: Path, watched: Watched) -> None:
+def test_earlier_states(second: Path, swaps: Swaps) -> None:
     opened = open_run(second)
     assert [opened.labels_of(state) for state in (0, 1, None)] == [("a", "b", "c"), ("a", "d", "c"), ("e", "d", "c")]
     assert [opened.slots_of(state) for state in (0, 1, None)] == [(), (1,), (0,)]
-    for state, folder in ((0, watched.pretrained), (1, watched.run), (None, second)):
+    for state, folder in ((0, swaps.pretrained), (1, swaps.first), (None, second)):
         expected = read_states(folder, best=True)["generator"]
         assert all(torch.equal(value, expected[key]) for key, value in opened.generator_of(state).state_dict().items())
         assert not opened.generator_of(state).training
