@@ -96,8 +96,8 @@ def image_facts(path: str, *, decode: bool) -> ImageFacts:
 def _is_gray(image: Image.Image) -> bool:
     """True where the channels of an RGB image are equal, but for what lossy compression of a gray one leaves."""
     red, green, blue = image.split()
-    most: Any = [ImageChops.difference(red, other).getextrema()[1] for other in (green, blue)]
-    return max(most) <= _LOSSY
+    apart: list[Any] = [ImageChops.difference(red, other).getextrema() for other in (green, blue)]
+    return all(most <= _LOSSY for _, most in apart)
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def truncated(z: Tensor, threshold: float) -> Tensor:
     """
     normal = torch.distributions.Normal(torch.tensor(0.0, dtype=torch.float64), torch.tensor(1.0, dtype=torch.float64))
     low, high = normal.cdf(torch.tensor([-threshold, threshold], dtype=torch.float64))
-    moved = normal.icdf(low + (high - low) * normal.cdf(z.double()))
+    moved: Tensor = normal.icdf(low + (high - low) * normal.cdf(z.double()))
     return moved.clamp(-threshold, threshold).to(z.dtype)
 
 

@@ -130,7 +130,7 @@ def _write_onnx(opened: OpenRun, generator: nn.Module, path: Path, about: str) -
 def plain_copy(generator: nn.Module) -> nn.Module:
     """A copy of a generator on the CPU, in evaluation mode, with spectral norm folded into plain weights.
 
-    Batch norms without a gain and a bias get those that change nothing: torch exports no others where the batch may have any size.
+    Batch norms without a gain and a bias get those that change nothing: torch exports no others for batches of any size.
     """
     with frozen_eval(generator):
         plain = copy.deepcopy(generator).cpu().eval()

@@ -21,10 +21,7 @@ from rcas_plugin.sampling.run import open_run
 from rcas_plugin.studiogan.networks import load_gan
 
 from .conftest import Trained, write_config
-from .test_backbones import STYLE
-
-BIG = {"backbone": "big_resnet", "apply_g_sn": True, "g_shared_dim": 4, "apply_g_ema": True, "apply_attn": True,
-       "attn_g_loc": [2], "attn_d_loc": [1]}  # fmt: skip
+from .test_backbones import BIG, STYLE
 
 
 def written(folder: Path, gan: Gan) -> Path:
@@ -41,7 +38,7 @@ def written(folder: Path, gan: Gan) -> Path:
 def big(studiogan: Path, tmp_path: Path, upstream: Any) -> tuple[Path, Path, Gan]:
     """A config and a checkpoint of big_resnet with spectral norm, attention and a moving average of its own."""
     torch.manual_seed(0)
-    config = write_config(tmp_path / "big.yaml", MODEL=BIG)
+    config = write_config(tmp_path / "big.yaml", MODEL={"backbone": "big_resnet", "apply_g_ema": True, **BIG})
     gan = load_gan(studiogan, config, None)
     assert gan.ema is not None
     with torch.no_grad():
@@ -76,7 +73,7 @@ def test_onnx_of_spectral_norm_and_attention(big: tuple[Path, Path, Gan], studio
     opened = open_run(checkpoint, cfg=config, studiogan=studiogan)
     export_generator(opened, tmp_path / "big.onnx")
     session = onnxruntime.InferenceSession(str(tmp_path / "big.onnx"), providers=["CPUExecutionProvider"])
-    z, label = torch.randn(5, 4), torch.tensor([2, 0, 1, 1, 2])
+    z, label = torch.randn(5, 8), torch.tensor([2, 0, 1, 1, 2])
     (images,) = session.run(None, {"z": z.numpy(), "label": label.numpy()})
     assert gan.ema is not None
     with torch.no_grad():
