@@ -13,6 +13,7 @@ from collections.abc import Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,9 @@ def _made(
         for batch, names in work:
             yield write_batch(opened, plan, out, batch, names)
         return
-    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("fork"), initializer=_start, initargs=(opened, plan, out))
+    context = multiprocessing.get_context("fork")
+    stop = context.Event()
+    pool = ProcessPoolExecutor(processes, context, initializer=_start, initargs=(opened, plan, out, stop))
     try:
         with warnings.catch_warnings():
             # torch's idle threads count as such to Python; the children start none, as PyTorch's own data loaders do
@@ -172,7 +175,8 @@ def _made(
         raise RcasError(
             "a process that made images died, as where memory ends; the same command goes on, with fewer --processes"
         ) from None
-    finally:  # on Ctrl-C too: what a process is writing is finished first
+    finally:  # on Ctrl-C too: the batches at work are finished first, and no others
+        stop.set()
         pool.shutdown(wait=True, cancel_futures=True)
 
 
@@ -182,15 +186,16 @@ def can_fork(opened: OpenRun) -> bool:
 
 
 #: What a process that makes images has from the one that started it.
-_SHARED: list[tuple[OpenRun, SamplePlan, Path]] = []
+_SHARED: list[tuple[OpenRun, SamplePlan, Path, Event]] = []
 
 
-def _start(opened: OpenRun, plan: SamplePlan, out: Path) -> None:
+def _start(opened: OpenRun, plan: SamplePlan, out: Path, stop: Event) -> None:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started this one ends it
     torch.set_num_threads(1)
-    _SHARED[:] = [(opened, plan, out)]
+    _SHARED[:] = [(opened, plan, out, stop)]
 
 
 def _work(batch: Batch, names: list[str]) -> int:
-    return write_batch(*_SHARED[0], batch, names)
+    opened, plan, out, stop = _SHARED[0]
+    return 0 if stop.is_set() else write_batch(opened, plan, out, batch, names)
