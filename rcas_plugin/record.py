@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name, write_json
@@ -49,6 +49,18 @@ class BestState(FromFile):
 
     step: Annotated[int, Field(ge=0, lt=10**9)]
     why: str = ""
+
+
+class ImagesSeen(FromFile):
+    """What the images were that a run was trained on, before they were prepared.
+
+    Attributes:
+        gray: whether all of them were gray.
+        size: the commonest (width, height) in pixels.
+    """
+
+    gray: bool
+    size: tuple[PositiveInt, PositiveInt]
 
 
 class LineageSwap(FromFile):
@@ -115,6 +127,7 @@ class Record(FromFile):
         swap: of a swap, its RCAS section with every default.
         source: of a swap, the checkpoint folder that it started from.
         config: the other sections of the config.
+        images: what its training images were; None where that was not looked at.
         seconds_per_step: as measured; 0 where it is not known.
         frozen_blocks: of a swap, the first blocks of D that stay as they are (`--freezeD`).
         rcas_plugin: the version that wrote it.
@@ -132,6 +145,7 @@ class Record(FromFile):
     swap: dict[str, Any] | None = None
     source: str | None = None
     config: dict[str, dict[str, Any]] | None = None
+    images: ImagesSeen | None = None
     seconds_per_step: float = Field(0.0, ge=0)
     frozen_blocks: int = Field(0, ge=0)
     rcas_plugin: str | None = None

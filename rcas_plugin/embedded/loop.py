@@ -19,6 +19,7 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.checkpoints.lineage import check_tasks
+from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
@@ -47,11 +48,18 @@ def build_gan(config: Mapping[str, Any], *, seed: int = 0) -> Gan:
     return Gan(generator, discriminator, average, gaussian_latents(model["z_dim"]))
 
 
-def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
-    """The embedded networks of a config, with a checkpoint in them or (None) newly drawn; what was adapted is folded."""
-    gan = build_gan(read_config(cfg_file), seed=seed)
+def load_gan(cfg: str | Path | Mapping[str, Any], ckpt_dir: str | Path | None, *, seed: int = 0, best: bool = False) -> Gan:
+    """The embedded networks of a config, with a checkpoint in them or (None) newly drawn; what was adapted is folded.
+
+    Args:
+        cfg: the config: the file, or its content.
+        ckpt_dir: a checkpoint folder.
+        seed: of networks that are newly drawn.
+        best: take the best checkpoint and not the newest.
+    """
+    gan = build_gan(read_config(cfg), seed=seed)
     if ckpt_dir is not None:
-        checkpoint = Checkpoint.read(ckpt_dir)
+        checkpoint = Checkpoint.read(ckpt_dir, best=best)
         _check_fits(checkpoint, gan)
         for name, network in gan.networks.items():
             network.load_state_dict(checkpoint.folded.states[name])
@@ -87,7 +95,8 @@ def train(
     """
     config = read_config(cfg_file)
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
-    images, targets, classes = read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
+    look = look_at(Path(data_dir) / "train")
+    images, targets, classes = read_images(look.listing.root, config["DATA"]["img_size"], look)
     clear_leftovers(save_dir, spare=ckpt_dir)
     if settings is not None:
         if ckpt_dir is None:
@@ -100,6 +109,7 @@ def train(
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
         run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
+    run.record = {**run.record, "config": {name: keys for name, keys in config.items() if name != "RCAS"}, "images": seen(look)}
     return run.train(save_freq, progress=progress)
 
 
@@ -269,8 +279,10 @@ def _write(folder: Path, loop: Loop, step: int, seed: int, *, best: bool) -> Non
     save_random_state(folder, 0, step, sources, DataPosition(), torch.device("cpu"))
 
 
-def read_config(cfg_file: str | Path) -> dict[str, Any]:
-    content = yaml.safe_load(Path(cfg_file).read_text(encoding="utf-8"))
+def read_config(cfg: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """A config for the embedded networks, from its file or its content; raises `RcasError` where they are not its networks."""
+    content = cfg if isinstance(cfg, Mapping) else yaml.safe_load(Path(cfg).read_text(encoding="utf-8"))
     if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] != 32:
-        raise RcasError(f"{cfg_file}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
+        name = "its config" if isinstance(cfg, Mapping) else cfg
+        raise RcasError(f"{name}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
     return dict(content)

@@ -124,3 +124,13 @@ def test_orientation_and_pages_are_noticed(tmp_path: Path) -> None:
     page = Image.new("L", (3, 3))
     page.save(tmp_path / "pages.tif", save_all=True, append_images=[page, page])
     assert image_facts(str(tmp_path / "pages.tif"), decode=False).pages == 3
+
+
+def test_gray_is_what_is_gray_in_every_pixel(tmp_path: Path) -> None:
+    gray = np.random.default_rng(0).integers(0, 255, (16, 16)).astype(np.uint8)
+    tinted = np.stack([gray, gray, np.where(gray > 250, gray, gray // 2)], 2)
+    for name, pixels, expected in (("l.png", gray, True), ("rgb.png", np.stack([gray] * 3, 2), True), ("c.png", tinted, False),
+                                   ("l.jpg", gray, True), ("rgb.jpg", np.stack([gray] * 3, 2), True)):  # fmt: skip
+        Image.fromarray(pixels).save(tmp_path / name)
+        assert image_facts(str(tmp_path / name), decode=True).gray == expected, name
+        assert not image_facts(str(tmp_path / name), decode=False).gray, "only the header was looked at"
