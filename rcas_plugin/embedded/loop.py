@@ -47,11 +47,18 @@ def build_gan(config: Mapping[str, Any], *, seed: int = 0) -> Gan:
     return Gan(generator, discriminator, average, gaussian_latents(model["z_dim"]))
 
 
-def load_gan(cfg_file: str | Path, ckpt_dir: str | Path | None, *, seed: int = 0) -> Gan:
-    """The embedded networks of a config, with a checkpoint in them or (None) newly drawn; what was adapted is folded."""
-    gan = build_gan(read_config(cfg_file), seed=seed)
+def load_gan(cfg: str | Path | Mapping[str, Any], ckpt_dir: str | Path | None, *, seed: int = 0, best: bool = False) -> Gan:
+    """The embedded networks of a config, with a checkpoint in them or (None) newly drawn; what was adapted is folded.
+
+    Args:
+        cfg: the config: the file, or its content.
+        ckpt_dir: a checkpoint folder.
+        seed: of networks that are newly drawn.
+        best: take the best checkpoint and not the newest.
+    """
+    gan = build_gan(read_config(cfg), seed=seed)
     if ckpt_dir is not None:
-        checkpoint = Checkpoint.read(ckpt_dir)
+        checkpoint = Checkpoint.read(ckpt_dir, best=best)
         _check_fits(checkpoint, gan)
         for name, network in gan.networks.items():
             network.load_state_dict(checkpoint.folded.states[name])
@@ -99,7 +106,9 @@ def train(
         gan = load_gan(cfg_file, ckpt_dir, seed=seed)
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
-        run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
+        run = _Run(
+            _new_folder(save_dir, config, cfg_file, "train"), loop, {**plain_record(classes.names), **_about(config)}, seed
+        )
     return run.train(save_freq, progress=progress)
 
 
@@ -175,7 +184,7 @@ def _swap(
             network.load_state_dict(checkpoint.states[name])
         loop.go_on(checkpoint)
     source = record.source if goes_on and record.source else ckpt_dir
-    return _Run(folder, loop, swap_record(settings, plan, source, lifecycle.inherited), seed)
+    return _Run(folder, loop, {**swap_record(settings, plan, source, lifecycle.inherited), **_about(config)}, seed)
 
 
 @dataclass
@@ -211,6 +220,11 @@ class _Run:
     def _write_record(self) -> None:
         of_method = {} if self.loop.lifecycle is None else {"method": self.loop.lifecycle.record()}
         write_record(self.folder, {**self.record, **of_method})
+
+
+def _about(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of any run: its config without the RCAS section."""
+    return {"config": {name: keys for name, keys in config.items() if name != "RCAS"}}
 
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -255,8 +269,10 @@ def _save(folder: Path, loop: Loop, step: int, seed: int) -> None:
     save_random_state(folder, 0, step, sources, DataPosition(), torch.device("cpu"))
 
 
-def read_config(cfg_file: str | Path) -> dict[str, Any]:
-    content = yaml.safe_load(Path(cfg_file).read_text(encoding="utf-8"))
+def read_config(cfg: str | Path | Mapping[str, Any]) -> dict[str, Any]:
+    """A config for the embedded networks, from its file or its content; raises `RcasError` where they are not its networks."""
+    content = cfg if isinstance(cfg, Mapping) else yaml.safe_load(Path(cfg).read_text(encoding="utf-8"))
     if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] != 32:
-        raise RcasError(f"{cfg_file}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
+        name = "its config" if isinstance(cfg, Mapping) else cfg
+        raise RcasError(f"{name}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
     return dict(content)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+import yaml
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, compare, read_checkpoint
 from rcas_plugin.gan import Gan
@@ -16,19 +19,19 @@ from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.weights.adapters import fold_state
 
 
-def load_gan(studiogan: Path, cfg_file: str | Path, ckpt_dir: str | Path | None, *, best: bool = False) -> Gan:
+def load_gan(studiogan: Path, cfg: str | Path | Mapping[str, Any], ckpt_dir: str | Path | None, *, best: bool = False) -> Gan:
     """Build the networks of a config in this process and load a checkpoint into them.
 
     Args:
         studiogan: the root folder of a StudioGAN.
-        cfg_file: a StudioGAN config, with an `RCAS` section or without.
+        cfg: a StudioGAN config, with an `RCAS` section or without: the file, or its content.
         ckpt_dir: a checkpoint folder, or None for new networks.
         best: take the best checkpoint and not the newest.
     """
     activate(studiogan / "src")
     config: Any = importlib.import_module("config")
     model: Any = importlib.import_module("models.model")
-    cfgs = config.Configurations(str(cfg_file))
+    cfgs = _configurations(config, cfg)
     build = model.load_generator_discriminator.upstream
     device = "cuda:0" if torch.cuda.is_available() else "cpu"
     networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=cfgs.MODEL, STYLEGAN=cfgs.STYLEGAN,
@@ -44,3 +47,13 @@ def load_gan(studiogan: Path, cfg_file: str | Path, ckpt_dir: str | Path | None,
                 compare(state, module.state_dict(), path, cfgs.MODEL.backbone)
                 module.load_state_dict(state)
     return gan
+
+
+def _configurations(config: Any, cfg: str | Path | Mapping[str, Any]) -> Any:
+    """Upstream's Configurations, which it reads from a file alone."""
+    if not isinstance(cfg, Mapping):
+        return config.Configurations(str(cfg))
+    with tempfile.TemporaryDirectory(prefix="rcas-config-") as folder:
+        path = Path(folder) / "config.yaml"
+        path.write_text(yaml.safe_dump(dict(cfg)), encoding="utf-8")
+        return config.Configurations(str(path))

@@ -20,8 +20,9 @@ from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
-from rcas_plugin.record import Record, read_record, same_swap
+from rcas_plugin.record import read_record, same_swap
 from rcas_plugin.settings import ClassRef, CommonSettings, parse_settings
+from rcas_plugin.studiogan.find_config import find_config
 from rcas_plugin.studiogan.locate import main_command
 
 #: Steps of a pre-trained GAN's first swap for each step of the pre-training, where --steps says nothing else.
@@ -107,7 +108,7 @@ def plan_swap(
     """
     record = read_record(ckpt)
     content = read_checkpoint(checkpoint_files(ckpt)["D"])
-    config = copy.deepcopy(_config(studiogan, ckpt, record, str(content.get("run_name", "")), cfg))
+    config = copy.deepcopy(find_config(studiogan, ckpt, record, str(content.get("run_name", "")), cfg))
     num_classes, classes = _num_classes(config, ckpt), _classes(data)
     more: dict[str, Any] = {"new_data": str(new_data.resolve())} if new_data is not None else {}
     more |= {"labels": list(labels)} if labels is not None else {}
@@ -192,25 +193,6 @@ def find_run(out: Path, ckpt: Path, settings: CommonSettings) -> Path | None:
             times = [path.stat().st_mtime for path in folder.glob("model=D-*.pth")]  # none where it was stopped before it saved
             saved |= {max(times): folder} if times else {}
     return saved[max(saved)] if saved else None
-
-
-def _config(studiogan: Path, ckpt: Path, record: Record, run_name: str, cfg: Path | None) -> dict[str, Any]:
-    if cfg is None and record.config is not None:
-        return dict(record.config)
-    if cfg is None:  # upstream names a run after its data set and its config file
-        configs = [path for path in (studiogan / "src" / "configs").rglob("*.yaml")
-                   if run_name.startswith(f"{path.parent.name}-{path.stem}-")]  # fmt: skip
-        cfg = max(configs, key=lambda path: len(path.stem), default=None)
-    if cfg is None:
-        raise RcasError(f"--cfg is missing; {ckpt} does not record the config that trained it, give that file")
-    try:
-        content = yaml.safe_load(cfg.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise RcasError(f"--cfg: {cfg} cannot be read: {' '.join(str(error).split())}") from None
-    if not isinstance(content, dict) or not all(isinstance(keys, dict) for keys in content.values()):
-        raise RcasError(f"--cfg: {cfg} is no StudioGAN config; it holds sections (DATA:, MODEL:, …) of keys")
-    content.pop("RCAS", None)
-    return content
 
 
 def _classes(data: Path) -> DataClasses:
