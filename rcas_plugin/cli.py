@@ -1,4 +1,4 @@
-"""The `rcas` command: swap, report, importance, fold, doctor, install, uninstall, config."""
+"""The `rcas` command: swap, report, utility, importance, fold, doctor, install, uninstall, config."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studioga
 from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
+from rcas_plugin.utility.command import add_utility
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -58,6 +59,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_swap(commands)
     _add_report(commands)
+    add_utility(commands)
     _add_importance(commands)
     _add_fold(commands)
     for run, text in (
@@ -82,13 +84,8 @@ def _add_studiogan(command: argparse.ArgumentParser) -> None:
 def _add_doctor(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("--data", type=Path, default=None, metavar="DIR", help="look through a data set: sizes, depths, broken files, classes")
-    add(
-        "--ckpt",
-        type=Path,
-        default=None,
-        metavar="DIR",
-        help="with --data: the checkpoint; which label is which, and the command",
-    )
+    add("--ckpt", type=Path, default=None, metavar="DIR",
+        help="with --data: the checkpoint; which label is which, and the command")  # fmt: skip
     add("--cfg", type=Path, default=None, metavar="FILE", help="with --data: the config that trained it, where none is recorded")
 
 

@@ -92,9 +92,7 @@ class Bootstrap:
         """The same of the figures of one classifier less those of another, on the same draws."""
         at, before = self._figures(predicted), self._figures(baseline)
         values, others = self._values(predicted), self._values(baseline)
-        return {
-            figure: _percentiles(float(at[figure] - before[figure]), values[figure] - others[figure]) for figure in FIGURES
-        }
+        return {figure: _percentiles(float(at[figure] - before[figure]), values[figure] - others[figure]) for figure in FIGURES}
 
     def _figures(self, predicted: Sequence[int]) -> Mapping[str, Array]:
         return figures_of(confusion_matrix(self.true.tolist(), predicted, self.classes), self.new)

@@ -148,7 +148,7 @@ def section_of(utility: Utility) -> Section:
     of_new, of_all = utility.test
     what = "every class" if utility.everywhere else f"{utility.new} alone"
     caption = (
-        f"A small classifier of {len(utility.classes)} classes, trained from scratch each time and tested on {of_all} real images, "
+        f"A small classifier of {len(utility.classes)} classes, trained anew for each row and tested on {of_all} real images, "
         f"{of_new} of them {utility.new}. Sensitivity and false alarms are of {utility.new}; generated images are of {what}. "
         f"Mean and 95 % interval {utility.interval}."
     )
@@ -181,9 +181,9 @@ def _gain(utility: Utility, gain: Gain) -> str:
     lost = " The worst remaining class has lost." if figures.worst_remaining[2] < 0 else ""
     alarms = " False alarms have become more." if figures.false_alarms[1] > 0 else ""
     return (
-        f"With {gain.real} real images of {utility.new}, generated images beside classical augmentation change its sensitivity by "
-        f"{_points(figures.sensitivity)}: {effect}. False alarms change by {_points(figures.false_alarms)}, the worst remaining "
-        f"class by {_points(figures.worst_remaining)}, macro-F1 by {_points(figures.macro_f1)}.{alarms}{lost}"
+        f"With {gain.real} real images of {utility.new}, generated images beside classical augmentation change its sensitivity "
+        f"by {_points(figures.sensitivity)}: {effect}. False alarms change by {_points(figures.false_alarms)}, the worst "
+        f"remaining class by {_points(figures.worst_remaining)}, macro-F1 by {_points(figures.macro_f1)}.{alarms}{lost}"
     )
 
 
@@ -197,36 +197,32 @@ def _aim(gain: Gain) -> str:
 def _amounts(utility: Utility, real: int) -> str:
     tried = [amount for amount in utility.amounts if amount.real == real]
     best = min(tried, key=lambda amount: amount.loss[0])
-    shown = ", ".join(
-        f"{f'{amount.amount:g}x' if amount.amount else 'none'} {amount.loss[0]:.3f}" for amount in tried
-    )
+    shown = ", ".join(f"{f'{amount.amount:g}x' if amount.amount else 'none'} {amount.loss[0]:.3f}" for amount in tried)
     most = f"{best.amount:g}x ({best.generated} a class) helped most" if best.amount else "none helped: it is best without any"
-    return f"Of the amounts of generated images at {real} real ones, {most}; loss on a held-out part of the training images: {shown}."
+    return f"Generated images with {real} real ones: {most}; loss on a held-out part of the training images: {shown}."
 
 
 def _copies(utility: Utility, copies: Copies, share: float) -> str:
     real = "" if copies.test is None else f"; of the real test images {copies.test:.0%} are"
     warning = " They look like copies." if share > 0.9 else ""
     return (
-        f"{share:.0%} of {copies.images} generated images of {utility.new} are nearer to a training image than any other training "
-        f"image is{real}, and near 100 % would mean copies.{warning}"
+        f"{share:.0%} of {copies.images} generated images of {utility.new} are nearer to a training image than any other "
+        f"training image is{real}, and near 100 % would mean copies.{warning}"
     )
 
 
 def _seen(utility: Utility) -> list[str]:
-    if utility.saw is None:
-        return []
-    fewer = sorted({row.real for row in utility.rows if 0 < row.real < utility.saw})
+    fewer = sorted({row.real for row in utility.rows if utility.saw is not None and 0 < row.real < utility.saw})
     lines = []
     if fewer:
         numbers = ", ".join(str(real) for real in fewer)
         lines.append(
-            f"The generator saw all {utility.saw} real images of {utility.new}: rows of {numbers} images flatter what was generated, "
-            f"and only those of {utility.saw} are a fair comparison. A swap that is trained on as few images makes the others fair."
+            f"The generator saw all {utility.saw} real images of {utility.new}: rows of {numbers} real images flatter the "
+            f"generated ones, and only those of {utility.saw} are fair. A swap that is trained on as few makes the others fair."
         )
     if utility.amounts:
         lines.append(
-            "Amounts were chosen on the held-out part of the training images, never on the test images; the generator has seen "
+            "Amounts were chosen on a held-out part of the training images, never on the test images; the generator has seen "
             "that part too, so the choice leans to more generated images."
         )
     return lines

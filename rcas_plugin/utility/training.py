@@ -94,7 +94,8 @@ def train_detector(
     assert stock is not None
     source = torch.Generator().manual_seed(seed)
     with seeded(seed, where):
-        model = SmallResNet(stock.images.shape[1], len(stock.counts)).to(where, memory_format=torch.channels_last)
+        model = SmallResNet(stock.images.shape[1], len(stock.counts)).to(where)
+        model.to(memory_format=torch.channels_last)
         optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, weight_decay=DECAY)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=RATE, total_steps=max(2, steps))
         model.train()
@@ -107,7 +108,8 @@ def train_detector(
             loss.backward()
             optimizer.step()
             schedule.step()
-    return model.eval()
+    model.eval()
+    return model
 
 
 @torch.no_grad()

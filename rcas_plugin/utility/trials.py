@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from rcas_plugin.files import safe_stem
 from rcas_plugin.report.utility import ALONE, AUGMENTED, BOTH, GENERATED, REAL
 from rcas_plugin.utility.photographs import PATTERN
 
@@ -87,9 +86,9 @@ class Trial:
     held_out: bool = False
 
     def file(self, folder: Path) -> Path:
+        condition = self.condition.replace(" + ", "-").replace(" ", "-")
         judged = "held-out" if self.held_out else "test"
-        amount = f"-{self.amount:g}x" if self.amount else ""
-        return folder / f"{safe_stem(self.condition.replace(' + ', '-').replace(' ', '-'))}-{self.real}-{self.seed}{amount.replace('.', '_')}-{judged}.json"
+        return folder / f"{condition}-{self.real}-seed-{self.seed}-{self.amount:g}x-{judged}.json"
 
 
 def choosing(real: int, seed: int, options: Options) -> Iterator[Trial]:
