@@ -41,7 +41,10 @@ class Intervals(FromFile):
 
 
 class Row(FromFile):
-    """One condition at one number of real images of the new class; 0 where no real image was shown."""
+    """One condition at one number of real images of the new class.
+
+    Of generated images alone, the number that the generator saw where that is another in each row, else 0.
+    """
 
     real: Count
     condition: str
@@ -153,7 +156,7 @@ def section_of(utility: Utility) -> Section:
         f"Mean and 95 % interval {utility.interval}."
     )
     rows = [
-        [str(row.real) if row.real else "none", row.condition, *(_percent(getattr(row.figures, key)) for key in NAMES),
+        [_real(row), row.condition, *(_percent(getattr(row.figures, key)) for key in NAMES),
          _counts(row.generated)]
         for row in utility.rows
     ]  # fmt: skip
@@ -165,10 +168,11 @@ def sentences(utility: Utility) -> list[str]:
     lines = [_gain(utility, gain) for gain in utility.gains if (gain.condition, gain.over) == (BOTH, AUGMENTED)]
     lines += [_aim(gain) for gain in utility.gains if (gain.condition, gain.over, gain.real) == (BOTH, AUGMENTED, AIM_AT)]
     lines += [_amounts(utility, real) for real in dict.fromkeys(amount.real for amount in utility.amounts)]
-    alone = next((row for row in utility.rows if row.condition == ALONE), None)
-    if alone is not None:
-        lines.append(f"Trained on generated images alone, it has a sensitivity of {_percent(alone.figures.sensitivity)} "
-                     f"and a macro-F1 of {_percent(alone.figures.macro_f1)} on real ones.")  # fmt: skip
+    for row in utility.rows:
+        if row.condition == ALONE:
+            by = f" of a generator that saw {row.real} real ones" if row.real else ""
+            lines.append(f"Trained on generated images{by} alone, it has a sensitivity of {_percent(row.figures.sensitivity)} "
+                         f"and a macro-F1 of {_percent(row.figures.macro_f1)} on real ones.")  # fmt: skip
     if utility.copies is not None and utility.copies.generated is not None:
         lines.append(_copies(utility, utility.copies, utility.copies.generated))
     return lines
@@ -226,6 +230,12 @@ def _seen(utility: Utility) -> list[str]:
             "that part too, so the choice leans to more generated images."
         )
     return lines
+
+
+def _real(row: Row) -> str:
+    if row.condition != ALONE:
+        return str(row.real)
+    return f"none (seen: {row.real})" if row.real else "none"
 
 
 def _percent(interval: Sequence[float]) -> str:

@@ -58,6 +58,9 @@ class Experiment:
         generated: makes the generated images of all classes, where they are needed.
         folder: of the trainings' files; for these options, images and generator alone.
         progress: show a bar.
+        first_seed: the seeds count from here.
+        alone: real images that the generator saw, where each size has one of its own; the row of generated images alone is
+            then at that size.
     """
 
     material: Material
@@ -65,6 +68,8 @@ class Experiment:
     generated: Callable[[], Stock]
     folder: Path
     progress: bool = True
+    first_seed: int = 0
+    alone: int = 0
     _fakes: Stock | None = None
 
     def run(self) -> tuple[list[Result], list[Choice]]:
@@ -72,7 +77,7 @@ class Experiment:
         results: list[Result] = []
         choices: list[Choice] = []
         with tqdm(total=trainings(self.options), desc="utility", unit="training", disable=None if self.progress else True) as bar:
-            for seed in range(self.options.seeds):
+            for seed in range(self.first_seed, self.first_seed + self.options.seeds):
                 for real in self.options.sizes:
                     tried = self._choose(real, seed, bar)
                     choices += tried
@@ -81,7 +86,7 @@ class Experiment:
                         if condition.real:
                             trial = Trial(real, name, seed, amount if condition.generated else 0.0)
                             results.append(self._result(trial, bar))
-                results.append(self._result(Trial(0, ALONE, seed), bar))
+                results.append(self._result(Trial(self.alone, ALONE, seed), bar))
         return results, choices
 
     def parts(self, trial: Trial) -> tuple[Part | None, Part]:

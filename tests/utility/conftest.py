@@ -55,8 +55,8 @@ def made_up() -> Callable[..., Material]:
 
     def make(train: int, test: int, noise: float = 0.3) -> Material:
         parts = []
-        for what, count in (("train", train), ("test", test)):
-            images = [squares(name, count, index + 7 * count, noise=noise) for index, name in enumerate(CORNERS)]
+        for what, count, seed in (("train", train, 20), ("test", test, 30)):
+            images = [squares(name, count, seed + index, noise=noise) for index, name in enumerate(CORNERS)]
             files = tuple(f"{what}/{name}/{number}" for name in CORNERS for number in range(count))
             parts.append(Part(torch.cat(images), torch.arange(3).repeat_interleave(count), files, files))
         return Material(tuple(CORNERS), 2, *parts)
