@@ -1,4 +1,4 @@
-"""The `rcas` command: swap, report, utility, importance, fold, doctor, install, uninstall, config."""
+"""The `rcas` command: swap, report, utility, sample, export, importance, fold, doctor, install, uninstall, config."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ from rcas_plugin.report.importance import inspect_importance, write_look
 from rcas_plugin.report.page import PAGE, REPORT, write_report
 from rcas_plugin.report.runs import find_runs
 from rcas_plugin.report.verdict import verdict
+from rcas_plugin.sampling.command import add_export, add_sample
 from rcas_plugin.settings.command import add_config
 from rcas_plugin.studiogan.folding import fold_checkpoint
-from rcas_plugin.studiogan.locate import PINNED_COMMIT, commit_of, find_studiogan
+from rcas_plugin.studiogan.locate import PINNED_COMMIT, add_studiogan, commit_of, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
@@ -60,6 +61,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_swap(commands)
     _add_report(commands)
     add_utility(commands)
+    add_sample(commands)
+    add_export(commands)
     _add_importance(commands)
     _add_fold(commands)
     for run, text in (
@@ -69,16 +72,11 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command = commands.add_parser(run.__name__.removesuffix("_patch"), help=text, description=text)
         command.set_defaults(run=run)
-        _add_studiogan(command)
+        add_studiogan(command)
         if run is doctor:
             _add_doctor(command)
     add_config(commands)
     return parser
-
-
-def _add_studiogan(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
-                         help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
 
 
 def _add_doctor(command: argparse.ArgumentParser) -> None:
@@ -116,7 +114,7 @@ def _add_importance(commands: Any) -> None:
     command.add_argument("--seed", type=int, default=0, help="of the latents")
     command.add_argument("-o", "--out", type=Path, default=Path("importance"), metavar="DIR", help="default: ./importance")
     command.add_argument("--embedded", action="store_true", help="read the checkpoint without StudioGAN (resnet at 32x32)")
-    _add_studiogan(command)
+    add_studiogan(command)
     command.set_defaults(run=importance)
 
 
@@ -139,7 +137,7 @@ def _add_swap(commands: Any) -> None:
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")
     add("--accelerate", action="store_true", help="channels-last, and bfloat16 where the processor has it")
     add("--dry-run", action="store_true", help="print the config and the command, and do nothing")
-    _add_studiogan(command)
+    add_studiogan(command)
     command.set_defaults(run=swap)
 
 

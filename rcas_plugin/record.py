@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError, field_validator
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name, write_json
@@ -42,6 +42,18 @@ class SlotFigures(FromFile):
 
     recognised: float | None = None
     frechet_distance: float | None = None
+
+
+class ImagesSeen(FromFile):
+    """What the images were that a run was trained on, before they were prepared.
+
+    Attributes:
+        gray: whether all of them were gray.
+        size: the commonest (width, height) in pixels.
+    """
+
+    gray: bool
+    size: tuple[PositiveInt, PositiveInt]
 
 
 class LineageSwap(FromFile):
@@ -108,6 +120,7 @@ class Record(FromFile):
         swap: of a swap, its RCAS section with every default.
         source: of a swap, the checkpoint folder that it started from.
         config: the other sections of the config.
+        images: what its training images were; None where that was not looked at.
         seconds_per_step: as measured; 0 where it is not known.
         rcas_plugin: the version that wrote it.
         folded_from: of a folded checkpoint, the folder of its run.
@@ -123,6 +136,7 @@ class Record(FromFile):
     swap: dict[str, Any] | None = None
     source: str | None = None
     config: dict[str, dict[str, Any]] | None = None
+    images: ImagesSeen | None = None
     seconds_per_step: float = Field(0.0, ge=0)
     rcas_plugin: str | None = None
     folded_from: str | None = None

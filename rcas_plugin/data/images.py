@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageChops, UnidentifiedImageError
 
 from rcas_plugin.errors import RcasError
 
@@ -20,6 +20,8 @@ READ = "8 bits, 16 bits with values of 0 to 65535, or floats of 0 to 1"
 _NAMES = {"1": "1 bit", "L": "gray", "P": "palette", "LA": "gray with alpha", "La": "gray with alpha", "PA": "palette with alpha",
           "RGBA": "RGB with alpha", "RGBa": "RGB with alpha", "I": "gray 16 bit", "F": "gray float"}  # fmt: skip
 _ORIENTATION = 0x0112
+#: So far, of 255, the channels of a gray image may be apart.
+_LOSSY = 2
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ class ImageFacts:
         pages: of a TIFF; the first is read.
         constant: whether all pixels are alike once it is read as RGB; False where only the header was looked at.
         largest: the largest value of a gray image of 16 bits, else None.
+        gray: whether its colours are gray in every pixel; False where only the header was looked at.
     """
 
     path: str
@@ -45,6 +48,7 @@ class ImageFacts:
     pages: int = 1
     constant: bool = False
     largest: int | None = None
+    gray: bool = False
 
 
 def load_image(path: str | Path) -> Image.Image:
@@ -81,11 +85,19 @@ def image_facts(path: str, *, decode: bool) -> ImageFacts:
                 return ImageFacts(path, image.size, kind, turned=turned, pages=pages)
             image.load()
             largest = int(np.asarray(image).max()) if _is_deep(image.mode) and image.mode != "F" else None
-            bands: Any = to_rgb(image).getextrema()
+            colours = to_rgb(image)
+            bands: Any = colours.getextrema()
             constant = all(low == high for low, high in bands)
-            return ImageFacts(path, image.size, kind, "", turned, pages, constant, largest)
+            return ImageFacts(path, image.size, kind, "", turned, pages, constant, largest, _is_gray(colours))
     except RcasError as error:
         return ImageFacts(path, error=str(error))
+
+
+def _is_gray(image: Image.Image) -> bool:
+    """True where the channels of an RGB image are equal, but for what lossy compression of a gray one leaves."""
+    red, green, blue = image.split()
+    most: Any = [ImageChops.difference(red, other).getextrema()[1] for other in (green, blue)]
+    return max(most) <= _LOSSY
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -45,6 +45,7 @@ class DatasetLook:
         largest: class -> the largest value of its gray images of 16 bits.
         turned: files whose EXIF data ask a viewer to turn them.
         paged: TIFF files of more than one page.
+        gray: whether every image that was decoded is gray.
     """
 
     listing: Listing
@@ -58,6 +59,12 @@ class DatasetLook:
     largest: Mapping[str, int]
     turned: int
     paged: int
+    gray: bool = False
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """The commonest size (width, height), of several the largest; None where no image can be read."""
+        return max(self.sizes, key=lambda size: (self.sizes[size], size), default=None)
 
     @property
     def classes(self) -> DataClasses:
@@ -83,6 +90,11 @@ def look_at_files(root: str | Path, classes: Mapping[str, Sequence[str]]) -> Dat
     """Like `look_at`, at listed files of each class."""
     listed = {name: tuple(paths) for name, paths in classes.items()}
     return _look(Listing(Path(root), listed, (), (), {}), FILES, PIXELS)
+
+
+def seen(look: DatasetLook) -> dict[str, Any] | None:
+    """What a record says of the images (`rcas_plugin.record.ImagesSeen`); None where none can be read."""
+    return None if look.size is None else {"gray": look.gray, "size": list(look.size)}
 
 
 def _look(listing: Listing, files: int, pixels: int) -> DatasetLook:
@@ -111,6 +123,7 @@ def _look(listing: Listing, files: int, pixels: int) -> DatasetLook:
         largest=largest,
         turned=sum(facts.turned for facts in readable),
         paged=sum(facts.pages > 1 for facts in readable),
+        gray=any(facts.gray for facts in readable) and all(facts.gray or facts.error for facts in whole.values()),
     )
 
 

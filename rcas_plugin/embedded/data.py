@@ -13,7 +13,7 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.data.check import Preparation, problems
 from rcas_plugin.data.folders import ClassFolders
-from rcas_plugin.data.look import look_at
+from rcas_plugin.data.look import DatasetLook, look_at
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import DataClasses
 
@@ -23,10 +23,16 @@ def fingerprint(images: Tensor, classes: DataClasses) -> str:
     return hashlib.sha256(images.numpy().tobytes() + repr(classes).encode()).hexdigest()[:16]
 
 
-def read_images(folder: Path, size: int) -> tuple[Tensor, Tensor, DataClasses]:
-    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized."""
+def read_images(folder: Path, size: int, look: DatasetLook | None = None) -> tuple[Tensor, Tensor, DataClasses]:
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized.
+
+    Args:
+        folder: holds a folder a class.
+        size: that they get.
+        look: at the folder, where it has been looked at.
+    """
     # classes of one colour are fine to try things on here, so none is asked about
-    if refusals := problems(look_at(folder), Preparation(size, "lanczos"), used=()):
+    if refusals := problems(look or look_at(folder), Preparation(size, "lanczos"), used=()):
         raise RcasError(refusals[0])
     data = ClassFolders(folder, transforms.Compose([
         _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),

@@ -19,6 +19,7 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.checkpoints.lineage import check_tasks
+from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
@@ -94,7 +95,8 @@ def train(
     """
     config = read_config(cfg_file)
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
-    images, targets, classes = read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
+    look = look_at(Path(data_dir) / "train")
+    images, targets, classes = read_images(look.listing.root, config["DATA"]["img_size"], look)
     clear_leftovers(save_dir, spare=ckpt_dir)
     if settings is not None:
         if ckpt_dir is None:
@@ -106,9 +108,8 @@ def train(
         gan = load_gan(cfg_file, ckpt_dir, seed=seed)
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
-        run = _Run(
-            _new_folder(save_dir, config, cfg_file, "train"), loop, {**plain_record(classes.names), **_about(config)}, seed
-        )
+        run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
+    run.record = {**run.record, "config": {name: keys for name, keys in config.items() if name != "RCAS"}, "images": seen(look)}
     return run.train(save_freq, progress=progress)
 
 
@@ -184,7 +185,7 @@ def _swap(
             network.load_state_dict(checkpoint.states[name])
         loop.go_on(checkpoint)
     source = record.source if goes_on and record.source else ckpt_dir
-    return _Run(folder, loop, {**swap_record(settings, plan, source, lifecycle.inherited), **_about(config)}, seed)
+    return _Run(folder, loop, swap_record(settings, plan, source, lifecycle.inherited), seed)
 
 
 @dataclass
@@ -220,11 +221,6 @@ class _Run:
     def _write_record(self) -> None:
         of_method = {} if self.loop.lifecycle is None else {"method": self.loop.lifecycle.record()}
         write_record(self.folder, {**self.record, **of_method})
-
-
-def _about(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a record says of any run: its config without the RCAS section."""
-    return {"config": {name: keys for name, keys in config.items() if name != "RCAS"}}
 
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -63,7 +63,7 @@ class Generator(nn.Module):
 
     def forward(self, z: Tensor, label: Tensor, eval: bool = False) -> Tensor:
         one_hot = F.one_hot(label, self.num_classes).to(z.dtype)
-        h = self.linear0(z).view(len(z), -1, 4, 4)
+        h = self.linear0(z).view(-1, self.bn4.num_features, 4, 4)
         for block in self.blocks:
             h = block[0](h, one_hot)  # type: ignore[index]
         return torch.tanh(self.conv2d5(F.relu(self.bn4(h))))

@@ -10,15 +10,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
-from rcas_plugin.embedded.loop import load_gan as embedded_gan
+from rcas_plugin.checkpoints.lineage import FOLDER, Lineage, read_lineage
 from rcas_plugin.errors import RcasError
-from rcas_plugin.gan import Gan, sample_images, seeded
-from rcas_plugin.record import RECORD, Record, read_record
-from rcas_plugin.studiogan.find_config import find_config
-from rcas_plugin.studiogan.locate import find_studiogan
+from rcas_plugin.gan import Gan, sample_images
+from rcas_plugin.record import RECORD, LineageSwap, Record, read_record
+from rcas_plugin.sampling.build import Builder
 
 #: Images of one colour: their channels differ by less than this, of 255, on average. Generators of gray data are this close,
 #: and photographs are at 20 and more.
@@ -53,25 +52,79 @@ class OpenRun:
         labels: the class behind each label, or None where nothing records it.
         slots: the labels of the run's new classes, ascending; empty for a GAN that was not swapped.
         size: of the images in pixels, which are square.
-        config: that the networks were built by, without an RCAS section.
         checkpoint: the file that the generator comes from.
         record: what the run recorded.
+        builder: of networks of its config.
     """
 
     gan: Gan
     labels: tuple[str | None, ...]
     slots: tuple[int, ...]
     size: int
-    config: Mapping[str, Any]
     checkpoint: CheckpointFile
     record: Record
+    builder: Builder
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The config that the networks were built by, without an RCAS section."""
+        return self.builder.config
 
     @cached_property
     def gray(self) -> bool:
-        """Whether the run's data were gray, which is what a few of its images show."""
+        """Whether the run's data were gray: by the record, or else by what a few of its images show."""
+        if self.record.images is not None:
+            return self.record.images.gray
         images, labels = _LOOKED_AT
         shown = torch.tensor(self.slots or tuple(range(len(self.labels))))[:labels].repeat_interleave(images)
         return shows_gray(sample_images(self.gan.evaluated, shown, self.gan.latents))
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """The earlier states of the generator, from the run's `tasks/`.
+
+        Raises:
+            RcasError: it has none, or a file of them is not as it was written.
+        """
+        return read_lineage(self.checkpoint.folder)
+
+    def generator_of(self, state: int | None) -> nn.Module:
+        """The generator of an earlier state, by its place in `lineage.states`; of the run itself for None."""
+        if state is None:
+            return self.gan.evaluated
+        if state not in self._generators:
+            tensors = self.lineage.states[state]
+            generator = self.builder.build(len(self.labels_of(state))).evaluated
+            try:
+                generator.load_state_dict(dict(tensors))
+            except RuntimeError:
+                raise RcasError(
+                    f"{self.checkpoint.folder}: its earlier state {state} is not of the networks of its config"
+                ) from None
+            self._generators[state] = generator.eval()
+        return self._generators[state]
+
+    @property
+    def kept(self) -> tuple[LineageSwap, ...]:
+        """The swaps before the run's own that its `tasks/` has the state of, oldest first; state n is the nth of them."""
+        there = (self.checkpoint.folder / FOLDER).is_dir()
+        return tuple(swap for swap in self.record.swaps[:-1] if swap.task is not None) if there else ()
+
+    def labels_of(self, state: int | None) -> tuple[str | None, ...]:
+        """The class behind each label of a state."""
+        if state is None:
+            return self.labels
+        return self.kept[state - 1].labels if state else self.record.swaps[-len(self.kept) - 1].labels_before
+
+    def slots_of(self, state: int | None) -> tuple[int, ...]:
+        """The labels of the new classes of a state; none for the one that the lineage began with."""
+        if state is None:
+            return self.slots
+        return tuple(sorted(self.kept[state - 1].slots)) if state else ()
+
+    @cached_property
+    def _generators(self) -> dict[int, nn.Module]:
+        return {}
 
 
 def shows_gray(images: Tensor) -> bool:
@@ -104,58 +157,16 @@ def open_run(
     best = step == "best" and _has_best(root)
     files = checkpoint_files(root, best=best)
     content = read_checkpoint(files["D"])
-    missing: RcasError | None = None
-    source: Path | None = None
-    try:
-        source = find_studiogan(studiogan)
-    except RcasError as error:
-        if studiogan is not None:
-            raise
-        missing = error
-    config = find_config(source, root, record, str(content.get("run_name", "")), None if cfg is None else Path(cfg))
-    size, num_classes = (_number(config, root, key) for key in ("img_size", "num_classes"))
-    with seeded(0, torch.device("cpu")):  # networks are drawn before they are loaded
-        gan = _load(config, root, source, missing, best=best)
-    for network in gan.networks.values():
-        network.eval()
+    builder = Builder.of(root, record, str(content.get("run_name", "")), cfg, studiogan)
+    gan = builder.load(best=best)
     path = files.get("G_ema", files["G"]) if gan.ema is not None else files["G"]
     facts = CheckpointFile(root, path, hashlib.sha256(path.read_bytes()).hexdigest(), int(content.get("step", 0)))
-    return OpenRun(gan, _names(record, num_classes), tuple(sorted(record.slots)), size, config, facts, record)
-
-
-def _load(config: Mapping[str, Any], folder: Path, studiogan: Path | None, missing: RcasError | None, *, best: bool) -> Gan:
-    if studiogan is None:
-        if not _is_embedded(config):
-            raise RcasError(f"the networks of {folder} are StudioGAN's, and {missing}")
-        gan = embedded_gan(config, folder, best=best)
-        for network in gan.networks.values():
-            network.to("cuda:0" if torch.cuda.is_available() else "cpu")
-        return gan
-    from rcas_plugin.studiogan.networks import load_gan  # activates StudioGAN, which changes torch where there is no GPU
-
-    try:
-        return load_gan(studiogan, config, folder, best=best)
-    except (ImportError, KeyError, TypeError, AttributeError) as error:  # what upstream raises for an odd config
-        reason = " ".join(str(error).split())[:200]
-        raise RcasError(f"--cfg: StudioGAN builds no networks of the config of {folder} ({reason}); give another file") from None
-
-
-def _is_embedded(config: Mapping[str, Any]) -> bool:
-    """True where the embedded networks compute what upstream's of this config do."""
-    model, data = config.get("MODEL", {}), config.get("DATA", {})
-    wanted = {"backbone": "resnet", "g_cond_mtd": "cBN", "g_act_fn": "ReLU", "z_prior": "gaussian", "info_type": "N/A"}
-    return data.get("img_size") == 32 and all(model.get(key, value) == value for key, value in wanted.items())
+    size, num_classes = builder.number("img_size"), builder.number("num_classes")
+    return OpenRun(gan, _names(record, num_classes), tuple(sorted(record.slots)), size, facts, record, builder)
 
 
 def _has_best(folder: Path) -> bool:
     return folder.is_dir() and any(folder.glob("model=G-best-weights-step=*.pth"))
-
-
-def _number(config: Mapping[str, Any], folder: Path, key: str) -> int:
-    value = config.get("DATA", {}).get(key)
-    if not isinstance(value, int) or value < 1:
-        raise RcasError(f"--cfg: the config of {folder} holds no DATA.{key}; give the config that trained the checkpoint")
-    return value
 
 
 def _names(record: Record, num_classes: int) -> tuple[str | None, ...]:

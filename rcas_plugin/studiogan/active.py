@@ -53,8 +53,10 @@ class ActiveRun:
 
     def record(self) -> dict[str, Any]:
         """The record beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
-        known, the config and the time of a step."""
+        known, the config, what its images were and the time of a step."""
         about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
+        images = getattr(self.cfgs, "rcas_images", None)
+        about |= {"images": images} if images else {}
         if self.swap is not None:
             of_method, inherited = ({}, None) if self.lifecycle is None else (self.lifecycle.record(), self.lifecycle.inherited)
             about |= {"method": of_method} if of_method else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
@@ -13,6 +14,12 @@ from rcas_plugin.repository import ROOT, is_clone
 PINNED_COMMIT = "947b35e9835b67860fdce44d337f6d7fee7c8db3"
 REPOSITORY = ROOT
 SUBMODULE = REPOSITORY / "third_party" / "PyTorch-StudioGAN"
+
+
+def add_studiogan(command: argparse.ArgumentParser) -> None:
+    """Add `--studiogan` to a command of `rcas`."""
+    command.add_argument("--studiogan", type=Path, default=None, metavar="PATH",
+                         help="a StudioGAN elsewhere, as STUDIOGAN_ROOT does; by default the submodule")  # fmt: skip
 
 
 def candidates(given: str | Path | None = None) -> list[Path]:

@@ -11,7 +11,7 @@ import h5py
 
 from rcas_plugin.data.check import WITHOUT, Preparation, notes, problems, summary
 from rcas_plugin.data.folders import image_files
-from rcas_plugin.data.look import DatasetLook, look_at, look_at_files
+from rcas_plugin.data.look import DatasetLook, look_at, look_at_files, seen
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import DataClasses
 from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION, data_classes, hdf5_path
@@ -52,6 +52,8 @@ def _is_known(cfgs: Any, size: Any) -> bool:
 def check_data(cfgs: Any, swap: SwapRun | None) -> None:
     """Look at the images that a run will read and say in a line what is done to them; nothing is written.
 
+    What they are is kept for the record, in `cfgs.rcas_images`.
+
     Args:
         cfgs: upstream's Configurations, read and checked.
         swap: what an `RCAS` section asks for, or None.
@@ -86,6 +88,7 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
     if trains or RUN.ref_dataset == "train":
         look = look_at(root / "train")
         _refuse(look, preparation, used)
+        cfgs.rcas_images = seen(look)
         if swap is None:
             _check_ifid(RUN, classes)
         _say("images", look, preparation)

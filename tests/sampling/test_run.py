@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,11 @@ import yaml
 
 from rcas_plugin import RcasError
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_states
-from rcas_plugin.record import RECORD
+from rcas_plugin.gan import sample_images
+from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.sampling.run import open_run, shows_gray
 
-from ..shared import Watched
-
-
-@pytest.fixture(autouse=True)
-def without_studiogan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("STUDIOGAN_ROOT", str(tmp_path / "none"))
-
-
-@pytest.fixture
-def run(watched: Watched, tmp_path: Path) -> Path:
-    """A copy of a swap's folder, to be changed."""
-    return Path(shutil.copytree(watched.run, tmp_path / "run"))
-
-
-def rewritten(run: Path, **keys: Any) -> Path:
-    record = {**json.loads((run / RECORD).read_text()), **keys}
-    (run / RECORD).write_text(json.dumps({key: value for key, value in record.items() if value is not None}))
-    return run
+from .conftest import Swaps, rewritten
 
 
 def test_a_swap_is_opened_from_its_folder_alone(run: Path) -> None:
@@ -95,6 +78,26 @@ def test_what_does_not_fit_is_said(run: Path, change: dict[str, Any], sentence: 
 def test_a_studiogan_that_is_named_must_be_there(run: Path) -> None:
     with pytest.raises(RcasError, match="no StudioGAN in"):
         open_run(run, studiogan=run)
+
+
+def test_the_record_says_whether_the_data_were_gray(run: Path, second: Path) -> None:
+    record = read_record(run)
+    assert record.images is not None
+    assert (record.images.gray, record.images.size, open_run(run).gray) == (True, (8, 8), True)
+    assert not open_run(second).gray, "one class has colours"
+    assert not open_run(rewritten(run, images={"gray": False, "size": [8, 8]})).gray
+    opened = open_run(rewritten(run, images=None))
+    assert opened.gray == shows_gray(sample_images(opened.gan.evaluated, torch.ones(4, dtype=torch.long), opened.gan.latents))
+
+
+def test_earlier_states(second: Path, swaps: Swaps) -> None:
+    opened = open_run(second)
+    assert [opened.labels_of(state) for state in (0, 1, None)] == [("a", "b", "c"), ("a", "d", "c"), ("e", "d", "c")]
+    assert [opened.slots_of(state) for state in (0, 1, None)] == [(), (1,), (0,)]
+    for state, folder in ((0, swaps.pretrained), (1, swaps.first), (None, second)):
+        expected = read_states(folder, best=True)["generator"]
+        assert all(torch.equal(value, expected[key]) for key, value in opened.generator_of(state).state_dict().items())
+        assert not opened.generator_of(state).training
 
 
 def test_images_show_whether_the_data_were_gray() -> None:
