@@ -122,10 +122,10 @@ def test_the_amount_of_the_lowest_loss_is_taken(material: Material, tmp_path: Pa
 
 
 def textures(name: str, count: int, seed: int, *, covered: int = 2) -> torch.Tensor:
-    """uint8 images (count, 1, 16, 16): `a` has none, `b` wide level stripes, `new` narrow upright or level ones (`covered`)."""
+    """uint8 images (count, 1, 16, 16): `a` has none, `b` level stripes, `new` upright or other level ones (`covered`)."""
     source = np.random.default_rng(seed)
     y, x = np.mgrid[:16, :16]
-    kinds = {"a": [0 * x], "b": [y // 4 % 2], "new": [x // 2 % 2, y // 2 % 2][:covered]}[name]
+    kinds = {"a": [0 * x], "b": [y // 4 % 2], "new": [x // 2 % 2, y // 3 % 2][:covered]}[name]
     images = [kinds[source.integers(len(kinds))] - 0.5 + source.normal(0, 0.3, (16, 16)) for _ in range(count)]
     return torch.from_numpy(np.clip(127.5 * (np.stack(images)[:, None] + 1), 0, 255).astype(np.uint8))
 
@@ -138,7 +138,7 @@ def gains(draw: Callable[[str, int], torch.Tensor], folder: Path) -> dict[tuple[
         files = tuple(f"{what}/{number}" for number in range(3 * count))
         parts.append(Part(images, torch.arange(3).repeat_interleave(count), files, files))
     material = Material(tuple(CORNERS), 2, *parts)
-    options = Options(sizes=(2,), seeds=1, amounts=(1.0,), steps=30, batch_size=24, generated=60, flip=False)
+    options = Options(sizes=(2,), seeds=1, amounts=(2.0,), steps=40, batch_size=24, generated=60, flip=False)
     run = Experiment(material, options, lambda: stock_of(draw, material, 60, progress=False), folder, progress=False)
     utility = summary(material, *run.run(), saw=2, state="made up", everywhere=True, copies=None)
     return {(gain.condition, gain.over): gain.figures.sensitivity[0] for gain in utility.gains}
@@ -151,7 +151,8 @@ def test_good_generated_images_help_and_bad_ones_harm(tmp_path: Path) -> None:
         return textures(name, size, 5000).expand(-1, 3, -1, -1)
 
     def swapped(name: str, size: int) -> torch.Tensor:
-        return good({"a": "a", "b": "new", "new": "b"}[name], size)
+        other = {"a": "a", "b": "new", "new": "b"}[name]
+        return textures(other, size, 6000, covered=1).expand(-1, 3, -1, -1)
 
     helped, harmed = gains(good, tmp_path / "good"), gains(swapped, tmp_path / "swapped")
     for over in ((BOTH, AUGMENTED), (GENERATED, REAL)):
