@@ -170,8 +170,8 @@ def sentences(utility: Utility) -> list[str]:
     lines += [_amounts(utility, real) for real in dict.fromkeys(amount.real for amount in utility.amounts)]
     for row in utility.rows:
         if row.condition == ALONE:
-            by = f" of a generator that saw {row.real} real ones" if row.real else ""
-            lines.append(f"Trained on generated images{by} alone, it has a sensitivity of {_percent(row.figures.sensitivity)} "
+            by = f" (their generator saw {row.real} real ones)" if row.real else ""
+            lines.append(f"Trained on generated images alone{by}, it has a sensitivity of {_percent(row.figures.sensitivity)} "
                          f"and a macro-F1 of {_percent(row.figures.macro_f1)} on real ones.")  # fmt: skip
     if utility.copies is not None and utility.copies.generated is not None:
         lines.append(_copies(utility, utility.copies, utility.copies.generated))
