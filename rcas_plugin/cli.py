@@ -1,4 +1,4 @@
-"""The `rcas` command: swap, report, relearn, sample, export, importance, fold, doctor, install, uninstall, config."""
+"""The `rcas` command: swaps, what came of them, images out of them, and what the set-up needs."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uninstall
 from rcas_plugin.studiogan.relearn import add_relearn
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, sentences_at_end, shown
+from rcas_plugin.utility.command import add_utility
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -61,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_swap(commands)
     _add_report(commands)
     add_relearn(commands)
+    add_utility(commands)
     add_sample(commands)
     add_export(commands)
     _add_importance(commands)

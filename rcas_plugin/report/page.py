@@ -20,6 +20,8 @@ from rcas_plugin.report.lineage import lineage_rows
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
 from rcas_plugin.report.runs import Group, Run, common_level, find_runs, group, panels
 from rcas_plugin.report.second import SHOWN, agreement, second_rows
+from rcas_plugin.report.utility import Section as UtilitySection
+from rcas_plugin.report.utility import utility_section
 from rcas_plugin.report.verdict import verdict
 from rcas_plugin.watch.observer import load_neighbours
 from rcas_plugin.watch.snapshots import FOLDER, load_snapshot, moments
@@ -69,6 +71,7 @@ class Section:
     neighbours: list[Picture] = field(default_factory=list)
     authentic: str = ""
     confusion: list[Picture] = field(default_factory=list)
+    utility: UtilitySection | None = None
     edited: str = ""
     judge: str = ""
     best: str = ""
@@ -135,6 +138,7 @@ def _section(group: Group, stem: Path) -> Section:
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)
+    section.utility = utility_section(run.folder)
     confusion, classes = run.kept["confusion"], run.metrics["judge"]["classes"]
     if len(classes) <= CLASSES:
         names = {f"{label}: {run.metrics['labels'][int(label)]}": counts for label, counts in confusion.items()}

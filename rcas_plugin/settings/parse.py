@@ -71,8 +71,8 @@ def with_preset(section: Mapping[str, Any], method: str, *, former: bool = False
 def read_recorded(section: Mapping[str, Any]) -> CommonSettings | None:
     """A section that a run recorded, as the settings that its method has today; None where that method or a key is unknown.
 
-    Keys that are newer than the record have their defaults, or what the preset then said of them. Keys of other methods are left out:
-    records up to version 0.1.0 hold every key of every method, and those did nothing.
+    Keys that are newer than the record have their defaults, or what the preset then said of them. Keys of other methods are left
+    out: records up to version 0.1.0 hold every key of every method, and those did nothing.
     """
     name = section.get("method", DEFAULT_METHOD)
     if not isinstance(name, str) or name not in methods:
