@@ -25,8 +25,9 @@ from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate
 from rcas_plugin.labels import SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context
-from rcas_plugin.record import read_record, same_swap
+from rcas_plugin.record import read_record
 from rcas_plugin.registry import methods
+from rcas_plugin.same_swap import same_swap
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.weights.adapters import adapted, fold_state

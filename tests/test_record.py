@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from rcas_plugin import RcasError
 from rcas_plugin.labels import DataClasses, resolve_labels
-from rcas_plugin.record import RECORD, Record, read_record, same_swap, settings_of, swap_record, write_record
+from rcas_plugin.record import RECORD, Record, read_record, swap_record, write_record
+from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import parse_settings
 
 CLASSES = DataClasses(tuple("abcd"), (5, 5, 5, 5))

@@ -27,11 +27,12 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
-from rcas_plugin.record import plain_record, same_swap, settings_of, swap_record, write_record
+from rcas_plugin.record import plain_record, swap_record, write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import DataPosition, save_random_state
+from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import Observer
 

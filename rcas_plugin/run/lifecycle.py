@@ -49,8 +49,8 @@ class Lifecycle:
         self.method, self.gan, self.observer, self.step = method, gan, observer, step
         self.inherited: Inheritance | None = None
         self.starts = False
-        decay = method.context.settings.average
-        self.average = Average(gan.generator, decay) if decay and self.judges and gan.ema is None else None
+        decay, judged = method.context.settings.average, observer is not None and observer.judge is not None
+        self.average = Average(gan.generator, decay) if decay and judged and gan.ema is None else None
         self._optimizers: Optimizers | None = None
         self._trained: set[nn.Parameter] = set()
         frozen = method.context.frozen

@@ -21,8 +21,9 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.record import RECORD, Record, same_swap, settings_of
+from rcas_plugin.record import RECORD, Record
 from rcas_plugin.registry import methods
+from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of

@@ -21,8 +21,9 @@ from rcas_plugin.data.look import folder_classes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
-from rcas_plugin.record import read_record, same_swap, settings_of
+from rcas_plugin.record import read_record
 from rcas_plugin.report.page import PAGE, REPORT
+from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import ClassRef, parse_settings
 from rcas_plugin.studiogan.find_config import find_config
 from rcas_plugin.studiogan.locate import main_command

@@ -11,7 +11,8 @@ from pydantic import Field
 from rcas_plugin import Context, RcasError
 from rcas_plugin.cli import main
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.record import Record, same_swap
+from rcas_plugin.record import Record
+from rcas_plugin.same_swap import same_swap
 from rcas_plugin.settings import CommonSettings, Watching, own_rows, parse_settings, reference
 
 from .conftest import Paint, PaintSettings
