@@ -49,7 +49,7 @@ def load_script(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
-        monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "scripts"))  # as Python does for a script
+        monkeypatch.setattr(sys, "path", [str(Path(__file__).parents[1] / "scripts"), *sys.path])  # as Python does for a script
         spec.loader.exec_module(module)
         return module
 

@@ -27,8 +27,7 @@ from rcas_plugin.labels import SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import methods
-from rcas_plugin.same_swap import same_swap
-from rcas_plugin.settings import parse_settings
+from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.weights.adapters import adapted, fold_state
 
@@ -62,7 +61,8 @@ class Resumed:
 def resumed(folder: Path) -> Resumed:
     """The run of a fixture in newly built networks, the way an interrupted run goes on. The one place that knows how."""
     config, run = yaml.safe_load((folder / "config.yaml").read_text()), folder / "run"
-    settings, checkpoint = parse_settings(config["RCAS"]), Checkpoint.read(run)
+    checkpoint = Checkpoint.read(run)
+    settings = settings_of(checkpoint.record, config["RCAS"])
     images, targets, classes = read_images(folder / "data" / "train", 32)
     before = checkpoint.record.labels_before
     plan = resolve_labels(settings, config["DATA"]["num_classes"], classes, before, num_before=len(before))
@@ -204,8 +204,9 @@ def test_ends_as_the_run_without_an_interruption(name: str, written: Callable[[s
 def test_its_section_asks_for_the_same_swap(name: str, written: Callable[[str], Fixture]) -> None:
     fixture = written(name)
     record, section = read_record(fixture.run), fixture.config["RCAS"]
-    assert same_swap(record, parse_settings(section))
-    assert not same_swap(record, parse_settings({**section, "balance": False})), "another swap"
+    assert same_swap(record, settings_of(record, section))
+    other = {**section, "balance": False}
+    assert not same_swap(record, settings_of(record, other)), "another swap"
 
 
 def test_the_class_behind_each_label(written: Callable[[str], Fixture]) -> None:

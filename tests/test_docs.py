@@ -178,6 +178,13 @@ def table_of(name: str, part: str) -> dict[str, dict[str, Any]]:
     return table
 
 
+def cell_of(load_script: Callable[[str], ModuleType]) -> Callable[..., str]:
+    """The text of an interval, as the tables of scripts/bench_swap.py print it."""
+    load_script("bench_swap")
+    cell: Callable[..., str] = importlib.import_module("swap_grid.table").cell
+    return cell
+
+
 @pytest.mark.parametrize("part", DATA)
 def test_the_evidence_has_the_figures_of_the_grid(
     part: str, load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
@@ -192,7 +199,7 @@ def test_the_evidence_has_the_figures_of_the_grid(
 
 @pytest.mark.parametrize("part", DATA)
 def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Callable[[str], ModuleType]) -> None:
-    cell, table = load_script("bench_swap")._cell, table_of("bench_few.json", part)
+    cell, table = cell_of(load_script), table_of("bench_few.json", part)
     evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
     for images in (10, 50, 200):
         for method in ("fine_tune", "class_swap", "bn_propagation"):
@@ -203,7 +210,7 @@ def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Call
 
 
 def test_the_readme_has_the_figures_of_the_evidence(load_script: Callable[[str], ModuleType]) -> None:
-    cell, readme = load_script("bench_swap")._cell, README.read_text(encoding="utf-8")
+    cell, readme = cell_of(load_script), README.read_text(encoding="utf-8")
     grid = {part: table_of("bench_swap.json", part) for part in DATA}
     few = {part: table_of("bench_few.json", part) for part in DATA}
 

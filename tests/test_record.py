@@ -249,8 +249,10 @@ OTHERS: dict[str, dict[str, Any]] = {
 def test_a_record_of_version_0_1_0_goes_on(method: str) -> None:
     """D3, D4: keys of other methods that it holds are no difference, and what its method does is one."""
     record = recorded({"method": method, "swap": {"b": "d"}})
-    asked = parse_settings({"method": method, "swap": {"b": "d"}})
+    section = {"method": method, "swap": {"b": "d"}}
     for more in ({}, OTHERS[method], {"swap_metrics": 3, "tensorboard": True}):
-        assert same_swap(record.model_copy(update={"swap": {**AT_BC14607[method], **more}}), asked), more
+        at_that_time = record.model_copy(update={"swap": {**AT_BC14607[method], **more}})
+        assert same_swap(at_that_time, settings_of(at_that_time, section)), more
     for changed in ({"retain": 1.0}, {"label_lr": {"generator": 2.0}}, {"balance": False}, {"method": "zap"}):
-        assert not same_swap(record.model_copy(update={"swap": {**AT_BC14607[method], **changed}}), asked), changed
+        at_that_time = record.model_copy(update={"swap": {**AT_BC14607[method], **changed}})
+        assert not same_swap(at_that_time, settings_of(at_that_time, section)), changed

@@ -23,7 +23,10 @@ from rcas_plugin.watch.observer import METRICS, read_metrics
 from ..shared import Watched
 
 #: Preparation matches the slot to the new class, and each step of training then spoils it.
-MATCHED = {"method": "class_swap", "label_start": {"iterations": 12, "batch_size": 6}, "swap_metrics": 12}
+MATCHED = {
+    "method": "class_swap", "label_start": {"iterations": 12, "batch_size": 6}, "swap_metrics": 12,
+    "share": 0.0, "batch_norm": "batch", "average": 0.0,
+}  # fmt: skip
 RUINOUS = {"batch_size": 4, "beta1": 0.0, "total_steps": 4, "g_lr": 0.5, "d_lr": 0.5}
 
 

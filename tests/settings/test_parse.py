@@ -198,7 +198,8 @@ def test_every_key_that_did_something_is_there(name: str) -> None:
                           "unit": "element", "against": "nothing", "damping": 1.0, "exponent": 1.0, "cap": 1.0, "conv": True,
                           "conv_transpose": True, "linear": True, "embedding": True,
                           "blocks": {"generator": "all", "discriminator": "all"}},
-            "reinit": "zero", "label_start": label_start, "bn_batches": 0, "retain": 10.0,
+            "reinit": "zero", "label_start": label_start, "bn_batches": 0, "retain": 10.0, "share": 0.5, "batch_norm": "running",
+            "average": 0.95,
         },
         "bn_propagation": {"label_start": label_start, "stages": {"bn": None, "ft": None},
                            "propagation": {"l1": 0.01, "l2": 0.01}, "retain": 10.0},
@@ -207,5 +208,5 @@ def test_every_key_that_did_something_is_there(name: str) -> None:
     common = {"method": name, "preset": None, "swap": {9: 0}, "add": [], "classes": None, "remaining": "all", "labels": None,
               "new_data": None, "balance": True, "label_lr": {"generator": 1.0, "discriminator": 1.0, "steps": 400},
               "accelerate": False, "snapshot_images": 16, "swap_metrics": 250, "tensorboard": False,
-              "average": 0.0, "stop": {"patience": 0}}  # fmt: skip
+              "share": 0.0, "second_judge": False, "average": 0.0, "stop": {"patience": 0}}  # fmt: skip
     assert parse_settings({"method": name, "swap": {9: 0}}).model_dump() == {**common, **own[name]}

@@ -71,8 +71,8 @@ def test_its_keys_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {row.key: row for row in reference()}
     assert rows["RCAS.colours"] == ("RCAS.colours", "3", "how many colours")
     assert [row[:2] for row in own_rows("paint")] == [
-        ("RCAS.retain", "2.0"), ("RCAS.colours", "3"), ("RCAS.brush.width", "4.0"), ("RCAS.brush.shown", "False"),
-        ("RCAS.gallery", "0"),
+        ("RCAS.share", "0.0"), ("RCAS.retain", "2.0"), ("RCAS.average", "0.0"), ("RCAS.colours", "3"),
+        ("RCAS.brush.width", "4.0"), ("RCAS.brush.shown", "False"), ("RCAS.gallery", "0"),
     ]  # fmt: skip
     assert main(["config", "--method", "paint"]) == 0
     printed = capsys.readouterr().out

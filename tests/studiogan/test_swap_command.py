@@ -14,6 +14,7 @@ from rcas_plugin import RcasError
 from rcas_plugin.files import write_json
 from rcas_plugin.labels import resolve_labels
 from rcas_plugin.record import Inheritance, read_record, swap_record
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan import swap_command
 from rcas_plugin.studiogan.data import folder_classes
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
@@ -47,7 +48,7 @@ def room(tmp_path: Path) -> Path:
 
 def swapped(room: Path, folder: Path, ckpt: Path, slot: str = "9", new: str = "0", *, step: int, **options: Any) -> Path:
     """A run of the swap that `rcas swap` plans."""
-    settings = plan(room, ckpt, slot, new, **options).settings
+    settings = parse_settings(plan(room, ckpt, slot, new, **options).config["RCAS"])
     made = resolve_labels(settings, 3, folder_classes(room / "data" / "train"), LABELS)
     return checkpoint(folder, {**swap_record(settings, made, ckpt), "config": CONFIG}, step=step)
 
@@ -235,10 +236,10 @@ def test_a_swap_of_a_swap_of_a_swap(room: Path, kept: bool, named: bool) -> None
         assert found.config["OPTIMIZATION"]["total_steps"] == 500, "as many steps as the first swap of the pre-trained GAN"
         assert (found.run, found.done) == (None, False)
         record = read_record(source)
-        made = resolve_labels(found.settings, 3, folder_classes(train), record.labels)
+        made = resolve_labels(parse_settings(found.config["RCAS"]), 3, folder_classes(train), record.labels)
         labels[labels.index(slot)] = new
         assert list(made.names) == labels
-        written = swap_record(found.settings, made, source, Inheritance(record.swaps))
+        written = swap_record(parse_settings(found.config["RCAS"]), made, source, Inheritance(record.swaps))
         config = {key: section for key, section in found.config.items() if key != "RCAS"}
         source = checkpoint(room / "out" / "checkpoints" / str(number), {**written, "config": config}, step=500)
         assert plan(room, source, slot, new).done, "the same command on the run itself"

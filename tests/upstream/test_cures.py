@@ -279,7 +279,7 @@ def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: 
     from rcas_plugin.studiogan.active import RUN
 
     plan = LabelPlan(6, {4: 0}, {1: 1, 5: 5}, tuple("abcdef"), tuple("abcdef"))
-    swap = SimpleNamespace(plan=plan, settings=SimpleNamespace(share=0.75))
+    swap = SimpleNamespace(plan=plan, settings=SimpleNamespace(drawn_share=0.75))
     sample = upstream("utils.sample").sample_y
     assert set(sample("totally_random", 200, 6, "cpu").tolist()) == set(range(6)), "no swap: all of them"
     monkeypatch.setattr(RUN, "swap", swap)

@@ -6,12 +6,14 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 import torch
+from torch import nn
 
 from rcas_plugin.checkpoints.folder import write_checkpoint
+from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Batch, Context
 from rcas_plugin.methods.fine_tune import FineTune
@@ -41,7 +43,7 @@ def test_a_term_counts_once(
     method = FineTune(Context(parse_settings({"method": "fine_tune", "swap": {0: 1}}), LabelPlan(3, {0: 1}, {}, (), ())))
     monkeypatch.setattr(method, "generator_loss", term)
     monkeypatch.setattr(method, "discriminator_loss", term)
-    monkeypatch.setattr(RUN, "lifecycle", Lifecycle(method, cast(Any, None)))
+    monkeypatch.setattr(RUN, "lifecycle", Lifecycle(method, Gan(nn.Linear(1, 1), nn.Linear(1, 1), None, gaussian_latents(1))))
     cfgs = upstream("config").Configurations(str(write_config(tmp_path / "config.yaml", **sections)))
     cfgs.define_losses()
     logits = images @ torch.diag(weight)  # one a label, and one for fakes

@@ -40,13 +40,25 @@ class ImportanceSettings(Section):
     memory_mb: int = Field(512, gt=0, description="memory for per-sample gradients; sets the batch size")
 
 
+def _block_entries(schema: dict[str, Any]) -> None:
+    listed = next(choice for choice in schema["anyOf"] if choice.get("type") == "array")
+    listed |= {
+        "minItems": 1,
+        "items": {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": f"^({_ENTRY.pattern})$"}]},
+    }
+
+
 class BlocksSettings(Section):
     """The blocks whose weights may be selected (`rcas_plugin.weights.blocks`)."""
 
     generator: Literal["all"] | list[int | str] = Field(
-        "all", description="all, or a list of G's blocks to select in: indices from 0, rest (what is in no block), BLOCK/LAYER"
+        "all",
+        description="all, or a list of G's blocks to select in: indices from 0, rest (what is in no block), BLOCK/LAYER",
+        json_schema_extra=_block_entries,
     )
-    discriminator: Literal["all"] | list[int | str] = Field("all", description="all, or a list of D's blocks likewise")
+    discriminator: Literal["all"] | list[int | str] = Field(
+        "all", description="all, or a list of D's blocks likewise", json_schema_extra=_block_entries
+    )
 
     def check(self) -> None:
         """Raise `RcasError` where an entry is none; which blocks there are is known with the networks."""
