@@ -337,8 +337,9 @@ def test_a_new_class_of_few_images_is_drawn_as_often_as_the_others() -> None:
 
 
 def test_new_classes_have_their_share_of_what_is_drawn() -> None:
-    # 100 images of the others; a quarter for two new classes is a sixth of that for each, and three quarters ten times as much
-    assert repeat_factors({0: 60, 1: 40, 2: 10, 3: 2}, {2, 3}, 0.25) == {0: 1, 1: 1, 2: 2, 3: 8}
+    # 100 images of the others: three quarters for two new classes are 150 for each
+    assert repeat_factors({0: 60, 1: 40, 2: 10, 3: 2}, {2, 3}, 0.75) == {0: 1, 1: 1, 2: 15, 3: 75}
+    assert repeat_factors({0: 60, 1: 40, 2: 10, 3: 2}, {2, 3}, 0.25) == {0: 1, 1: 1, 2: 5, 3: 25}, "each as often as the others"
     assert repeat_factors({0: 60, 1: 40, 2: 10}, {2}, 0.75) == {0: 1, 1: 1, 2: 30}
     assert repeat_factors({0: 7, 1: 21}, {0, 1}, 0.5) == {0: 2, 1: 1}, "nothing remains to share with"
     plan = LabelPlan(4, {2: 2}, {0: 0, 1: 1, 3: 3}, ("a", "b", "new", "d"), ("a", "b", "c", "d"))
@@ -347,5 +348,7 @@ def test_new_classes_have_their_share_of_what_is_drawn() -> None:
     assert sorted(plan.drawn(0.75)) == [0, 1, *[2] * 9, 3]
     two = LabelPlan(5, {1: 1, 2: 2}, {0: 0, 3: 3, 4: 4}, tuple("abcde"), tuple("avwde"))
     drawn = two.drawn(0.4)
-    assert sorted(drawn) == [0, 1, 2, 3, 4], "two fifths for two of five labels: each as often as any other"
+    assert drawn == (0, 1, 2, 3, 4), "two fifths for two of five labels: each as often as any other"
+    assert two.drawn(0.25) == (0, 1, 2, 3, 4), "and not less"
+    assert sorted(two.drawn(0.5)) == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4]
     assert LabelPlan(2, {0: 0, 1: 1}, {}, ("a", "b"), ("c", "d")).drawn(0.5) == (0, 1)

@@ -21,15 +21,16 @@ def repeat_factors(counts: Mapping[int, int], new: Collection[int], share: float
     Args:
         counts: label -> images.
         new: the labels of the new classes; the others' images are shown once.
-        share: of all images shown that have a new class's label; 0: each new class as often as the others on average.
+        share: of all images shown that the new classes have together, at least; each is shown as often as the others on average
+            where that is more.
 
     Returns:
         Label -> times, 1 or more: the mean number of images of the other labels, over the label's own, rounded.
     """
     others = [count for label, count in counts.items() if label not in new] or list(counts.values())
     each = sum(others) / len(others)
-    if share and len(others) < len(counts):
-        each = share / (1 - share) * sum(others) / (len(counts) - len(others))
+    if len(others) < len(counts):
+        each = max(each, share / (1 - share) * sum(others) / (len(counts) - len(others)))
     return {label: max(1, round(each / count)) if label in new else 1 for label, count in counts.items()}
 
 
@@ -42,7 +43,7 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
         plan: which class stands behind which label.
         transform: PIL image -> tensor, for the image files of `plan.new_files`.
         balance: show the images of new classes as often as `repeat_factors` says.
-        share: of what is shown, for the new classes; 0: as much as for each other label.
+        share: of what is shown, for the new classes together, at least.
 
     Attributes:
         labels: the label of every item; upstream's samplers read it.

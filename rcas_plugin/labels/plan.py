@@ -65,10 +65,10 @@ class LabelPlan:
         """The live labels as fakes draw them, each entry alike: a slot stands there so often that the slots have their share.
 
         Args:
-            share: of the new classes together, under 1; 0 draws each label as often as any other.
+            share: of the new classes together, at least, under 1; 0 draws each label as often as any other.
         """
         slots, remaining = sorted(self.slots), sorted(self.remaining)
-        if not share or not remaining:
+        if share <= len(slots) / len(self.live) or not remaining:
             return self.live
         part = Fraction(share).limit_denominator(100)
         times = part.numerator * len(remaining), (part.denominator - part.numerator) * len(slots)

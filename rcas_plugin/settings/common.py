@@ -66,8 +66,8 @@ class CommonSettings(Section):
         True, description="show the new classes' images so often that each label is drawn as often as the others on average"
     )
     share: float = Field(
-        0.0, ge=0, lt=1, description="where balance is on, part of each batch, real and generated, for the new classes together; "
-        "0: as often as any other label"
+        0.0, ge=0, lt=1, description="where balance is on, least part of each batch, real and generated, that the new classes "
+        "have together; 0: each label as often as any other"
     )  # fmt: skip
     label_lr: LabelLrSettings = Field(default_factory=LabelLrSettings)
     retain: float = Field(0.0, ge=0, description="weight of the loss that keeps remaining labels: L1 to the pre-trained G")
