@@ -42,6 +42,7 @@ from rcas_plugin.utility.summary import summary
 from rcas_plugin.utility.training import Stock, as_floats
 from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.weights.average import Average, tensors_of
 
 Z_DIM, G_CONV_DIM, D_CONV_DIM, SIZE = 64, 16, 32, 32
 OPTIONS = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
@@ -111,15 +112,22 @@ def in_colour(images: Tensor) -> Tensor:
     return as_floats(images).expand(-1, 3, -1, -1)
 
 
-def build(labels: int, seed: int) -> Gan:
-    with seeded(seed, torch.device("cpu")):
-        return Gan(Generator(Z_DIM, labels, G_CONV_DIM), Discriminator(labels, D_CONV_DIM), None, gaussian_latents(Z_DIM))
+def build(labels: int, widths: tuple[int, int]) -> Gan:
+    with seeded(0, torch.device("cpu")):
+        return Gan(Generator(Z_DIM, labels, widths[0]), Discriminator(labels, widths[1]), None, gaussian_latents(Z_DIM))
 
 
 def pretrained(args: argparse.Namespace, data: Data) -> Gan:
-    """The GAN of the classes without the new one, trained now or before."""
+    """The GAN of the classes without the new one: of a file, or trained now or before."""
+    if args.pretrained is not None:
+        states = torch.load(args.pretrained, weights_only=True)
+        widths = len(states["G"]["linear0.weight"]) // 64, states["D"]["linear1.weight_orig"].shape[1] // 2
+        gan = build(len(data.labels), widths)
+        gan.generator.load_state_dict(states["G"])
+        gan.discriminator.load_state_dict(states["D"])
+        return gan
     path = args.out / "pretrain" / f"{data.name}-{args.pretrain_steps}.safetensors"
-    gan = build(len(data.labels), 0)
+    gan = build(len(data.labels), (G_CONV_DIM, D_CONV_DIM))
     if not path.is_file():
         real = data.real.train
         names = [real_name for real_name in data.labels if real_name != data.old]
@@ -159,18 +167,22 @@ def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple
                 real_images=lambda label, count: images[labels == label][:count])
     )  # fmt: skip
     lifecycle = Lifecycle.begin(method, gan, Checkpoint.of(gan))
-    times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys())
+    times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys(), settings.drawn_share)
     shown = torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
-    loop = Loop(gan, images[shown], labels[shown], torch.tensor(plan.live), OPTIONS, torch.Generator().manual_seed(seed + 1),
-                lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
+    loop = Loop(gan, images[shown], labels[shown], torch.tensor(plan.drawn(settings.drawn_share)), OPTIONS,
+                torch.Generator().manual_seed(seed + 1), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
+    average = Average(gan.generator, settings.average)
     for step in tqdm(range(args.gan_steps), desc=f"{data.name}: swap of {real} images, seed {seed}", unit="step", leave=False):
         loop.step(step)
+        average.update(tensors_of(gan.generator).values())
+    gan.generator.load_state_dict(average.state_dict())  # without `RCAS.average` the weights themselves
     return gan, plan
 
 
 def generated(args: argparse.Namespace, data: Data, real: int, seed: int) -> Stock:
     """Images of the row's own swap, made now or before."""
-    stem = safe_stem(f"{data.name}-{args.method}-{args.pretrain_steps}-{args.gan_steps}-{args.generated}-{real}-{seed}")
+    start = args.pretrain_steps if args.pretrained is None else args.pretrained.stem
+    stem = safe_stem(f"{data.name}-{args.method}-{start}-{args.gan_steps}-{args.generated}-{real}-{seed}")
     path = args.out / "generated" / f"{stem}.safetensors"
     if not path.is_file():
         gan, plan = swapped(args, data, real, seed)
@@ -200,7 +212,8 @@ def run_grid(args: argparse.Namespace, data: Data) -> tuple[list[Result], list[C
 def comparison(args: argparse.Namespace, data: Data, size: int, seed: int) -> Experiment:
     """All conditions at one size, with the images of a swap that saw the same real images of the new class."""
     options = Options((size,), 1, tuple(args.amounts), args.steps, 64, args.generated)
-    gan = f"{args.method} {args.pretrain_steps} {args.gan_steps}"
+    start = args.pretrain_steps if args.pretrained is None else args.pretrained.stem
+    gan = f"{args.method} {start} {args.gan_steps}"
     folder = args.out / "rows" / data.name / f"{size}-{seed}-{options.digest(data.real.fingerprint(), gan)}"
     return Experiment(data.real, options, lambda: generated(args, data, size, seed), folder, first_seed=seed, alone=size)
 
@@ -222,6 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--seeds", type=int, default=3, help="swaps and classifiers of each size")
     add("--amounts", type=float, nargs="+", default=list(AMOUNTS), metavar="X", help="of generated images")
     add("--pretrain-steps", type=int, default=3000, metavar="N", help="of the GAN without the new class")
+    add(
+        "--pretrained", type=Path, metavar="FILE", help="that GAN, of bench_swap.py (OUT/pretrain/*.pth), in place of training it"
+    )
     add("--gan-steps", type=int, default=320, metavar="N", help="of each swap")
     add("--steps", type=int, default=300, help="of each classifier")
     add("--generated", type=int, default=1000, metavar="N", help="the most generated images of a class")
