@@ -197,6 +197,21 @@ def test_the_evidence_has_the_figures_of_the_grid(
         assert f"| {DATA[part]}, {row}" in evidence
 
 
+NARROW = {"mnist, narrow": "MNIST", "tiles, narrow": "magnetic tiles"}
+
+
+@pytest.mark.parametrize("part", NARROW)
+def test_the_evidence_has_the_kept_states(
+    part: str, load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    load_script("bench_swap").print_kept(part, json.loads((RESULTS / "bench_swap_narrow.json").read_text())[part]["kept"])
+    rows = [line[2:] for line in capsys.readouterr().out.splitlines() if re.match(r"\| [a-z_]+", line)]
+    assert len(rows) >= 2
+    evidence = (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    for row in rows:
+        assert f"| {NARROW[part]}, {row}" in evidence
+
+
 @pytest.mark.parametrize("part", DATA)
 def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Callable[[str], ModuleType]) -> None:
     cell, table = cell_of(load_script), table_of("bench_few.json", part)
@@ -223,13 +238,22 @@ def test_the_readme_has_the_figures_of_the_evidence(load_script: Callable[[str],
     def pair(figure: str) -> str:
         return both(lambda part: "; ".join(mean(grid[part], method, figure) for method in ("fine_tune", "class_swap")))
 
+    kept = {name: json.loads((RESULTS / "bench_swap_narrow.json").read_text())[name]["kept"] for name in NARROW}
+
+    def of_kept(figure: str) -> str:
+        return "| " + " | ".join(str(cell(table["class_swap"][figure], False)) for table in kept.values()) + " |\n"
+
     rows = [
+        of_kept("kept, of fine_tune's best"),
+        of_kept("kept, of fine_tune's best, second judge"),
+        of_kept("remaining, of fine_tune's"),
+        of_kept("time to fine_tune's best, of its own"),
+        "| " + " | ".join("; ".join(mean(table, method, "old class left") for method in ("fine_tune", "class_swap"))
+                          for table in kept.values()) + " |\n",
         both(lambda part: cell(grid[part]["class_swap"]["steps, of fine_tune's"], False)),
-        pair("old class left at once"),
         pair("remaining at the end"),
         both(lambda part: "; ".join(mean(few[part], f"{method}, 10 images", "distance at the end", percent=False)
                                     for method in ("fine_tune", "class_swap", "bn_propagation"))),
-        both(lambda part: cell(grid[part]["class_swap"]["time of a step, of fine_tune's"], False)),
     ]  # fmt: skip
     for row in rows:
         assert row in readme
