@@ -29,8 +29,8 @@ from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
 
 JUDGE = (
-    "a classifier trained on the real training images; distances are Fréchet distances in its features, 1,000 images of the slot, "
-    "500 in narrow parts; a second one, of another architecture and seed, likewise"
+    "a classifier trained on the real training images; distances are Fréchet distances in its features, 1,000 images of the slot,"
+    " 500 in narrow parts; a second one, of another architecture and seed, likewise"
 )
 
 
