@@ -18,15 +18,16 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
+from swap_grid.gans import build, load, pretrain
+from swap_grid.parts import OPTIONS
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
-from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, safe_stem, write_json
-from rcas_plugin.gan import Gan, gaussian_latents, seeded
+from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, repeat_factors, resolve_labels
 from rcas_plugin.methods.base import Context
 from rcas_plugin.registry import methods
@@ -44,8 +45,8 @@ from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.weights.average import Average, tensors_of
 
-Z_DIM, G_CONV_DIM, D_CONV_DIM, SIZE = 64, 16, 32, 32
-OPTIONS = {"batch_size": 32, "g_lr": 2e-4, "d_lr": 2e-4, "beta1": 0.5, "beta2": 0.999}
+#: Of images, and of `g_conv_dim` and `d_conv_dim` of the GANs that are trained here.
+SIZE, WIDTHS = 32, (16, 32)
 #: data set -> (the class that is given up, the new one).
 SWAPS = {"tiles": ("blowhole", "crack"), "cifar": ("truck", "airplane")}
 
@@ -112,42 +113,19 @@ def in_colour(images: Tensor) -> Tensor:
     return as_floats(images).expand(-1, 3, -1, -1)
 
 
-def build(labels: int, widths: tuple[int, int]) -> Gan:
-    with seeded(0, torch.device("cpu")):
-        return Gan(Generator(Z_DIM, labels, widths[0]), Discriminator(labels, widths[1]), None, gaussian_latents(Z_DIM))
-
-
 def pretrained(args: argparse.Namespace, data: Data) -> Gan:
     """The GAN of the classes without the new one: of a file, or trained now or before."""
     if args.pretrained is not None:
-        states = torch.load(args.pretrained, weights_only=True)
-        widths = len(states["G"]["linear0.weight"]) // 64, states["D"]["linear1.weight_orig"].shape[1] // 2
-        gan = build(len(data.labels), widths)
-        gan.generator.load_state_dict(states["G"])
-        gan.discriminator.load_state_dict(states["D"])
-        return gan
-    path = args.out / "pretrain" / f"{data.name}-{args.pretrain_steps}.safetensors"
-    gan = build(len(data.labels), (G_CONV_DIM, D_CONV_DIM))
+        return load(args.pretrained)
+    path = args.out / "pretrain" / f"{data.name}-{args.pretrain_steps}.pth"
     if not path.is_file():
         real = data.real.train
-        names = [real_name for real_name in data.labels if real_name != data.old]
-        parts = [(real.images[real.positions(data.real.classes.index(name))], data.labels.index(name)) for name in names]
-        parts.append((data.old_images, data.labels.index(data.old)))
-        images = torch.cat([images for images, _ in parts])
-        labels = torch.cat([torch.full((len(images),), label) for images, label in parts])
-        loop = Loop(gan, in_colour(images), labels, torch.arange(len(data.labels)), {**OPTIONS, "d_updates_per_step": 2},
-                    torch.Generator().manual_seed(0))  # fmt: skip
-        for step in tqdm(range(args.pretrain_steps), desc=f"pre-training on {data.name}", unit="step"):
-            loop.step(step)
-        tensors = {f"{role}.{key}": value.contiguous() for role, network in gan.networks.items()
-                   for key, value in network.state_dict().items()}  # fmt: skip
-        with atomic_path(path) as temporary:
-            save_file(tensors, temporary)
-    states = load_file(path)
-    for role, network in gan.networks.items():
-        prefix = f"{role}."
-        network.load_state_dict({key.removeprefix(prefix): value for key, value in states.items() if key.startswith(prefix)})
-    return gan
+        parts = [data.old_images if name == data.old else real.images[real.positions(data.real.classes.index(name))]
+                 for name in data.labels]  # fmt: skip
+        labels = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(images) for images in parts]))
+        pretrain(path, build(len(parts), SIZE, WIDTHS), in_colour(torch.cat(parts)), labels, {**OPTIONS, "d_updates_per_step": 2},
+                 args.pretrain_steps)  # fmt: skip
+    return load(path)
 
 
 def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple[Gan, LabelPlan]:

@@ -19,8 +19,7 @@ from rcas_plugin.embedded import steps
 @pytest.fixture
 def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load_script("bench_utility")
-    for name, value in {"Z_DIM": 4, "G_CONV_DIM": 1, "D_CONV_DIM": 1}.items():
-        monkeypatch.setattr(module, name, value)
+    monkeypatch.setattr(module, "WIDTHS", (1, 1))
     monkeypatch.setitem(module.OPTIONS, "batch_size", 4)
     return module
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
@@ -17,15 +19,35 @@ from swap_grid.judge import Z_DIM
 from swap_grid.parts import Part
 
 
-def build(labels: int, part: Part, seed: int = 0) -> Gan:
-    """The embedded networks of a part, newly drawn; each of G's blocks doubles the size, from 4."""
+def build(labels: int, size: int, widths: tuple[int, int], seed: int = 0) -> Gan:
+    """The embedded networks, newly drawn; each of G's blocks doubles the size, from 4."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        gan = Gan(Generator(Z_DIM, labels, part.widths[0]), Discriminator(labels, part.widths[1]), None, gaussian_latents(Z_DIM))
+        gan = Gan(Generator(Z_DIM, labels, widths[0]), Discriminator(labels, widths[1]), None, gaussian_latents(Z_DIM))
     blocks = gan.generator.get_submodule("blocks")
     assert isinstance(blocks, nn.ModuleList)
-    while 4 << len(blocks) > part.size:
+    while 4 << len(blocks) > size:
         del blocks[-1]
+    return gan
+
+
+def pretrain(path: Path, gan: Gan, images: Tensor, labels: Tensor, options: Mapping[str, Any], steps: int) -> None:
+    """Train a GAN on real images (n, 3, size, size) in [-1, 1] with labels (n,), all of them live; its weights go to `path`."""
+    loop = Loop(gan, images, labels, labels.unique(), options, torch.Generator().manual_seed(0), accelerated=True)
+    for step in tqdm(range(steps), desc=f"pre-training {path.stem}", unit="step", mininterval=10):
+        loop.step(step)
+    with atomic_path(path) as temporary:
+        torch.save({"G": gan.generator.state_dict(), "D": gan.discriminator.state_dict()}, temporary)
+
+
+def load(path: Path) -> Gan:
+    """The GAN that `pretrain` has written, in networks of its own: those that were trained have the hooks of their training."""
+    state = torch.load(path, weights_only=True)
+    blocks = {key.split(".")[1] for key in state["G"] if key.startswith("blocks.")}
+    labels, features = state["D"]["embedding.weight_orig"].shape
+    gan = build(labels, 4 << len(blocks), (len(state["G"]["linear0.weight"]) // 64, features // 2))
+    gan.generator.load_state_dict(state["G"])
+    gan.discriminator.load_state_dict(state["D"])
     return gan
 
 
@@ -33,19 +55,9 @@ def pretrained(out: Path, part: Part, data: Data, new: tuple[str, ...]) -> Gan:
     """The GAN of the classes without `new`, trained now or before; labels are those classes in their order."""
     size = f"{part.size}-{part.widths[0]}-{part.widths[1]}"
     path = out / "pretrain" / f"{part.dataset}-{size}-without-{'-'.join(new)}.pth"
-    kept = torch.tensor([index for index, name in enumerate(data.names) if name not in new])
     if not path.is_file():
-        gan = build(len(kept), part)
+        kept = torch.tensor([index for index, name in enumerate(data.names) if name not in new])
         chosen = torch.isin(data.classes, kept)
-        labels = torch.searchsorted(kept, data.classes[chosen])
-        loop = Loop(gan, data.images[chosen].expand(-1, 3, -1, -1), labels, torch.arange(len(kept)), part.pretrain_options,
-                    torch.Generator().manual_seed(0), accelerated=True)  # fmt: skip
-        for step in tqdm(range(part.pretrain_steps), desc=f"pre-training {path.stem}", unit="step", mininterval=10):
-            loop.step(step)
-        with atomic_path(path) as temporary:
-            torch.save({"G": gan.generator.state_dict(), "D": gan.discriminator.state_dict()}, temporary)
-    gan = build(len(kept), part)  # without the layers' hooks of the pre-training
-    state = torch.load(path, weights_only=True)
-    gan.generator.load_state_dict(state["G"])
-    gan.discriminator.load_state_dict(state["D"])
-    return gan
+        pretrain(path, build(len(kept), part.size, part.widths), data.images[chosen].expand(-1, 3, -1, -1),
+                 torch.searchsorted(kept, data.classes[chosen]), part.pretrain_options, part.pretrain_steps)  # fmt: skip
+    return load(path)

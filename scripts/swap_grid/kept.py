@@ -7,39 +7,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from rcas_plugin.metrics.best import best_step
-from rcas_plugin.metrics.curves import mean_interval, steps_to_level
-from swap_grid.parts import PARTS
-from swap_grid.runs import Row
-from swap_grid.table import print_rows, read_rows
+from rcas_plugin.metrics.curves import steps_to_level
+from swap_grid.table import over_runs, print_rows
 
 #: Seconds -> the figures of the state at that time.
 States = dict[float, dict[str, float]]
 
 
 def kept_table(args: argparse.Namespace, name: str) -> dict[str, dict[str, Any]]:
-    """Of every method, over the pairs and seeds that it and fine_tune have: mean, and ends of the 95 % interval."""
-    table = {}
-    for few in args.images:
-        plain = read_rows(args, name, "fine_tune", few)
-        for method in args.methods:
-            rows = {key: row for key, row in read_rows(args, name, method, few).items() if key in plain}
-            figures: dict[str, list[float]] = {}
-            for key, row in rows.items():
-                for figure, value in kept_figures(row, plain[key], _costs(rows), _costs(plain)).items():
-                    figures.setdefault(figure, []).append(value)
-            if rows:
-                means = {figure: mean_interval(values) for figure, values in figures.items()}
-                table[Row(name, 0, PARTS[name].pairs[0], method, few).method] = {"runs": len(rows), **means}
-    return table
-
-
-def _costs(rows: Mapping[Any, Mapping[str, Any]]) -> tuple[float, float]:
-    """Seconds of preparation and of a step: medians, as a run that had to share its machine is not dearer for it."""
-    prepare, step = (float(np.median([row[key] for row in rows.values()])) for key in ("prepare_s", "step_s"))
-    return prepare, step
+    """The table of kept states: what `kept_figures` says of every method's runs."""
+    return over_runs(args, name, lambda row, plain, of_pair, costs, plain_costs: kept_figures(row, plain, costs, plain_costs))
 
 
 def kept_figures(

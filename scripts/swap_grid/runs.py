@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import copy
 import time
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded.steps import Loop
@@ -22,6 +21,7 @@ from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.registry import methods
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
+from rcas_plugin.weights.average import Average, tensors_of
 from swap_grid.judge import Swap
 from swap_grid.parts import OPTIONS, PARTS, Pair, Part
 
@@ -119,7 +119,7 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
         epoch = (images[shown], labels[shown])
     loop = Loop(gan, *epoch, torch.tensor(plan.drawn(settings.drawn_share)), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
-    average = copy.deepcopy(gan.generator)
+    average = Average(gan.generator, AVERAGE)
     first = measure(gan.generator)
     curve, of_average = {0: first}, {0: first}
     stepping = 0.0
@@ -127,22 +127,15 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
         started = time.process_time()
         loop.step(step)
         stepping += time.process_time() - started
-        _take_in(average, gan.generator)
+        average.update(tensors_of(gan.generator).values())
         if step + 1 in EARLY or (step + 1) % EVERY == 0:
             curve[step + 1] = measure(gan.generator)
-            of_average[step + 1] = measure(average)
+            with average.shown():
+                of_average[step + 1] = measure(gan.generator)
     return {
         "kept": "average" if settings.average else "curve", "before": before, "stale": stale, "curve": curve,
         "average": of_average, "prepare_s": prepared, "step_s": stepping / steps,
     }  # fmt: skip
-
-
-@torch.no_grad()
-def _take_in(average: nn.Module, generator: nn.Module) -> None:
-    """Move an average of G's weights and buffers on by a step."""
-    pairs = zip([*average.parameters(), *average.buffers()], [*generator.parameters(), *generator.buffers()], strict=True)
-    for mean, value in pairs:
-        mean.copy_(value.lerp(mean, AVERAGE) if value.is_floating_point() else value)
 
 
 @dataclass(frozen=True)

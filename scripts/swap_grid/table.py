@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,31 +31,52 @@ def read_rows(args: argparse.Namespace, part: str, name: str, few: int) -> dict[
     return {key: json.loads(path.read_text()) for key, path in files.items() if path.is_file()}
 
 
-def compare(args: argparse.Namespace, part: str) -> dict[str, Any]:
+#: A method's row, fine_tune's of the same pair and seed, fine_tune's of the same pair, and what each of the two costs -> figures.
+Figures = Callable[[dict[str, Any], dict[str, Any], list[dict[str, Any]], "Costs", "Costs"], dict[str, float]]
+
+
+class Costs(NamedTuple):
+    """Seconds of a method's preparation and of its step: medians, as a run that shared its machine is not dearer for it."""
+
+    prepare: float
+    step: float
+
+    @classmethod
+    def of(cls, rows: Collection[Mapping[str, Any]]) -> Costs:
+        return cls(*(float(np.median([row[key] for row in rows])) for key in ("prepare_s", "step_s")))
+
+
+def over_runs(args: argparse.Namespace, part: str, figures_of_run: Figures) -> dict[str, Any]:
     """Of every method, over the class pairs and seeds that it and fine_tune have: mean, and ends of the 95 % interval."""
     table = {}
     for few in args.images:
-        baselines = read_rows(args, part, "fine_tune", few)
-        plain_step = np.median([row["step_s"] for row in baselines.values()]) if baselines else math.nan
+        plain = read_rows(args, part, "fine_tune", few)
         for name in args.methods:
-            rows = {key: row for key, row in read_rows(args, part, name, few).items() if key in baselines}
+            rows = {key: row for key, row in read_rows(args, part, name, few).items() if key in plain}
             if not rows:
                 continue
-            # a run that had to share its machine must make neither its own steps nor its own preparation look cheap or dear;
-            # preparation counts as steps of fine_tune, which are the shortest
-            step = float(np.median([row["step_s"] for row in rows.values()]))
-            shift = float(np.median([row["prepare_s"] for row in rows.values()])) / float(plain_step)
+            costs, plain_costs = Costs.of(rows.values()), Costs.of(plain.values())
             figures: dict[str, list[float]] = {}
             for (pair, seed), row in rows.items():
-                of_pair = [baseline for (other, _), baseline in baselines.items() if other == pair]
-                for figure, value in figures_of(row, shift, baselines[pair, seed], of_pair, PARTS[part].steps).items():
+                of_pair = [other for (its_pair, _), other in plain.items() if its_pair == pair]
+                for figure, value in figures_of_run(row, plain[pair, seed], of_pair, costs, plain_costs).items():
                     figures.setdefault(figure, []).append(value)
             means = {figure: mean_interval(values) for figure, values in figures.items()}
-            of_plain = step / float(plain_step)
-            table[Row(part, 0, PARTS[part].pairs[0], name, few).method] = {
-                "runs": len(rows), "time of a step, of fine_tune's": (of_plain,) * 3, **means
-            }  # fmt: skip
+            table[Row(part, 0, PARTS[part].pairs[0], name, few).method] = {"runs": len(rows), **means}
     return table
+
+
+def compare(args: argparse.Namespace, part: str) -> dict[str, Any]:
+    """The part's table: what `figures_of` says of every method's runs."""
+
+    def figures_of_run(
+        row: dict[str, Any], plain: dict[str, Any], of_pair: list[dict[str, Any]], costs: Costs, plain_costs: Costs
+    ) -> dict[str, float]:
+        # preparation counts as steps of fine_tune, which are the shortest
+        figures = figures_of(row, costs.prepare / plain_costs.step, plain, of_pair, PARTS[part].steps)
+        return {"time of a step, of fine_tune's": costs.step / plain_costs.step, **figures}
+
+    return over_runs(args, part, figures_of_run)
 
 
 def figures_of(
@@ -132,6 +154,8 @@ def print_rows(table: Mapping[str, Mapping[str, Any]], columns: Sequence[tuple[s
     print("| | runs | " + " | ".join(heading for heading, _, _ in columns) + " |\n| --- |" + " --- |" * (len(columns) + 1))
     for name, figures in table.items():
         cells = [cell(figures[figure], percent) if figure in figures else "" for _, figure, percent in columns]
+        if figures["runs"] == 1:  # one run has no interval
+            cells = [re.sub(r" \[.*\]", "", shown) for shown in cells]
         print(f"| {name} | {figures['runs']} | " + " | ".join(cells) + " |")
 
 
@@ -183,7 +207,8 @@ def all_rows(args: argparse.Namespace, part: str) -> list[dict[str, Any]]:
                 "distance": {step: round(values["distance"], 1) for step, values in row["curve"].items()},
                 "at_once": _rounded(row["curve"]["0"]), "at_once_stale": _rounded(row["stale"] or row["curve"]["0"]),
                 "end": _rounded(last), "before": _rounded(row["before"]),
-                "average": {step: round(values["distance"], 1) for step, values in row.get("average", {}).items()},
+                **{which: {step: _rounded(values) for step, values in row[of].items()}
+                   for which, of in (("states", "curve"), ("averaged_states", "average")) if of in row},
             })  # fmt: skip
     return found
 
