@@ -41,7 +41,11 @@ def run_grid(args: argparse.Namespace, name: str) -> None:
     for new in dict.fromkeys(new for _, new in part.pairs):
         pretrained(args.out, part, data, new)
     judges = [Judge.of(args.out, which, part.dataset, data, part.judge_epochs) for which in KINDS]
-    write_json(args.out / "judge" / f"{name}.json", {"accuracy": judges[0].accuracy, "second accuracy": judges[1].accuracy})
+    new_classes = dict.fromkeys(new for _, pair in part.pairs for new in pair)
+    write_json(args.out / "judge" / f"{name}.json", {
+        which: {"accuracy": judge.accuracy, "real test images": {new: judge.of_real(data, new) for new in new_classes}}
+        for which, judge in zip(KINDS, judges, strict=True)
+    })  # fmt: skip
     share, shares = (int(number) for number in args.part.split("/"))
     wanted = [row for index, row in enumerate(rows_of(args, name)) if index % shares == share]
     for row in tqdm(wanted, desc=f"{name}: swaps", unit="swap"):

@@ -32,7 +32,7 @@ from rcas_plugin.checkpoints.lineage import read_lineage
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import temporary_folder, write_json
 from rcas_plugin.gan import Gan, sample_images
-from rcas_plugin.metrics.classifier import Classifier, predict, train_classifier
+from rcas_plugin.metrics.classifier import ImageClassifier, predict, train_classifier
 from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.metrics.sequence import SequenceFigures, sequence_figures
 from rcas_plugin.record import read_record
@@ -229,7 +229,7 @@ def mnist_judge(mnist: Path) -> tuple[Judge, float]:
 
 
 @torch.no_grad()
-def _features(model: Classifier, images: Tensor) -> Tensor:
+def _features(model: ImageClassifier, images: Tensor) -> Tensor:
     return torch.cat([model.features(part) for part in images.split(512)])
 
 

@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.gan import sample_images
-from rcas_plugin.metrics.classifier import Classifier, predict, recognised, train_classifier
+from rcas_plugin.metrics.classifier import Classifier, ImageClassifier, predict, recognised, train_classifier
 from rcas_plugin.studiogan.locate import REPOSITORY, find_studiogan, main_command
 from rcas_plugin.studiogan.networks import load_gan
 from rcas_plugin.watch.machine import describe_run
@@ -50,12 +50,12 @@ def to_tensor(images: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.stack(resized))[:, None].float() / 127.5 - 1
 
 
-def judge(mnist: Path, path: Path) -> tuple[Classifier, float]:
+def judge(mnist: Path, path: Path) -> tuple[ImageClassifier, float]:
     """The classifier and its accuracy on MNIST's test set."""
     with np.load(mnist, allow_pickle=False) as data:
         test, test_labels = to_tensor(data["x_test"]), torch.from_numpy(data["y_test"]).long()
         if path.is_file():
-            model = Classifier(1, 10)
+            model: ImageClassifier = Classifier(1, 10)
             model.load_state_dict(torch.load(path, weights_only=True))
             model.eval()
         else:

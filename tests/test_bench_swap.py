@@ -158,3 +158,12 @@ def test_a_run_keeps_the_best_state_of_the_time_that_fine_tuning_takes(bench: Mo
     assert kept_figures(row, plain, (4.0, 1.5), (0.0, 1.0))["step of the kept state"] == 0
     late = kept_figures(row, plain, (4.0, 17.0), (0.0, 1.0))
     assert (late["step of the kept state"], late["fine_tune's best not reached"]) == (0, 0)
+
+
+def test_what_a_judge_says_of_real_test_images(bench: ModuleType) -> None:
+    data, judge = tiny(bench)
+    said = judge.of_real(data, "3")
+    assert said["distance"] == pytest.approx(0, abs=1e-2), "here the test images are the training images"
+    shown = judge.classifier(data.test_images[data.test_classes == 3]).argmax(1)
+    assert said["called"] == {str(digit): float((shown == digit).float().mean()) for digit in range(10)}
+    assert sum(said["called"].values()) == pytest.approx(1)

@@ -212,6 +212,20 @@ def test_the_evidence_has_the_kept_states(
         assert f"| {NARROW[part]}, {row}" in evidence
 
 
+def test_the_evidence_has_what_the_judges_say_of_real_images() -> None:
+    judges = json.loads((RESULTS / "bench_swap_narrow.json").read_text())["tiles, narrow"]["judge"]
+    first, second = (judges[which]["real test images"]["crack"] for which in ("first", "second"))
+    evidence = " ".join((ROOT / "docs" / "evidence.md").read_text(encoding="utf-8").split())
+    assert (
+        f"are at {first['distance']:.0f} from the training ones, and it calls {first['called']['blowhole']:.0%}".replace(
+            "%", " %"
+        )
+        in evidence
+    )
+    assert f"by the second judge they are at {second['distance']:.1f}, and none is" in evidence
+    assert second["called"]["blowhole"] == 0
+
+
 @pytest.mark.parametrize("part", DATA)
 def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Callable[[str], ModuleType]) -> None:
     cell, table = cell_of(load_script), table_of("bench_few.json", part)

@@ -18,7 +18,7 @@ from rcas_plugin.weights.synapses import find_synapses
 
 
 class LayerFeatures:
-    """D's features of images, layer by layer; hooks D inside a `with` block, or until `close`.
+    """D's features of images, layer by layer; D is hooked until the end of the `with` block.
 
     Args:
         discriminator: D, as StudioGAN calls it.
@@ -34,10 +34,6 @@ class LayerFeatures:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Take the hooks off."""
         for handle in self._handles:
             handle.remove()
 

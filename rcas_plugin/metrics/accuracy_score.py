@@ -6,6 +6,7 @@ on generated ones (GAN-test) with what G gets wrong (Shmelkov et al., "How good 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +41,7 @@ class Training:
 
     def rate(self, epoch: int) -> float:
         """The learning rate in an epoch, from 0."""
-        return self.lr * 0.5 * (1 + float(torch.cos(torch.tensor(torch.pi * epoch / self.epochs))))
+        return self.lr * 0.5 * (1 + math.cos(math.pi * epoch / self.epochs))
 
 
 @dataclass(frozen=True)

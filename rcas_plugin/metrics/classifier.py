@@ -7,8 +7,8 @@ accuracy on held-out real images says, and no more: it must name one of its clas
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
-from typing import TypeVar, cast
+from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -30,10 +30,6 @@ class ImageClassifier(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Logits (n, num_classes)."""
         return cast(Tensor, self.head(self.features(images)))
-
-
-#: The kind of network that is trained.
-Network = TypeVar("Network", bound=ImageClassifier)
 
 
 class Classifier(ImageClassifier):
@@ -70,53 +66,42 @@ def train_classifier(
     shift: int = 2,
     seed: int = 0,
     progress: bool = True,
-) -> Classifier:
-    """Train a `Classifier` on real images (n, channels, height, width) in [-1, 1], each shifted by up to `shift` pixels."""
-    with seeded(seed, torch.device("cpu")):
-        model = Classifier(images.shape[1], num_classes)
-        return fit(model, images, labels, epochs=epochs, batch_size=batch_size, shift=shift, progress=progress)
-
-
-def fit(
-    model: Network,
-    images: Tensor,
-    labels: Tensor,
-    *,
-    epochs: int,
-    batch_size: int,
-    shift: int,
-    progress: bool = True,
+    architecture: Callable[[int, int], ImageClassifier] = Classifier,
     name: str = "classifier",
-) -> Network:
-    """The network, trained in place and put in evaluation mode; draws from torch's random state, which the caller has seeded.
+) -> ImageClassifier:
+    """Train a classifier on real images; it is returned in evaluation mode, and torch's random state is as it was.
 
     Args:
-        model: in any mode.
-        images: real ones (n, channels, height, width) in [-1, 1].
+        images: (n, channels, height, width) in [-1, 1].
         labels: (n,) class indices.
+        num_classes: how many there are.
         epochs: passes over the images.
         batch_size: images a step.
         shift: each batch is rolled by up to so many pixels each way.
+        seed: of the weights and of everything that is drawn.
         progress: show a bar where it takes over two seconds.
+        architecture: called with the channels of the images and the number of classes.
         name: of the bar.
     """
-    steps = epochs * (len(images) // batch_size + 1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
-    model.train()
-    bar = tqdm(total=steps, desc=name, unit="step", delay=2, disable=None if progress else True)
-    for _ in range(epochs):
-        order = torch.randperm(len(images))
-        for part in order.split(batch_size):
-            dx, dy = (int(torch.randint(-shift, shift + 1, ())) for _ in range(2))
-            batch = torch.roll(images[part], (dy, dx), dims=(2, 3))
-            loss = F.cross_entropy(model(batch), labels[part])
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            bar.update(1)
-    bar.close()
+    with seeded(seed, torch.device("cpu")):
+        model = architecture(images.shape[1], num_classes)
+        steps = epochs * (len(images) // batch_size + 1)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=1e-4)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=4e-3, total_steps=steps)
+        model.train()
+        bar = tqdm(total=steps, desc=name, unit="step", delay=2, disable=None if progress else True)
+        for _ in range(epochs):
+            order = torch.randperm(len(images))
+            for part in order.split(batch_size):
+                dx, dy = (int(torch.randint(-shift, shift + 1, ())) for _ in range(2))
+                batch = torch.roll(images[part], (dy, dx), dims=(2, 3))
+                loss = F.cross_entropy(model(batch), labels[part])
+                optimizer.zero_grad()
+                loss.backward()
+                optimizer.step()
+                schedule.step()
+                bar.update(1)
+        bar.close()
     return model.eval()
 
 

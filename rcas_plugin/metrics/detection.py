@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
+from sklearn import metrics
 
 #: The part of the class's images that are named it; the part of all others' images that are; the lowest recall of the other
 #: classes; the mean F1 of all classes.
@@ -21,8 +22,8 @@ Interval = tuple[float, float, float]
 
 def confusion_matrix(true: Sequence[int], predicted: Sequence[int], classes: int) -> npt.NDArray[np.int64]:
     """Counts (classes, classes): a row the true class, a column the class that was named."""
-    pairs = np.asarray(true, dtype=np.int64) * classes + np.asarray(predicted, dtype=np.int64)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
+    counts: npt.NDArray[np.int64] = metrics.confusion_matrix(true, predicted, labels=range(classes))
+    return counts
 
 
 def figures_of(confusion: npt.ArrayLike, new: int) -> dict[str, Array]:
@@ -47,10 +48,8 @@ def figures_of(confusion: npt.ArrayLike, new: int) -> dict[str, Array]:
 
 def wilson(part: float, count: int, confidence: float = 0.95) -> tuple[float, float]:
     """The ends of Wilson's interval (1927) of a share that was seen in `count` trials."""
-    z = float(stats.norm.ppf((1 + confidence) / 2))
-    middle = (part + z**2 / (2 * count)) / (1 + z**2 / count)
-    spread = z / (1 + z**2 / count) * float(np.sqrt(part * (1 - part) / count + z**2 / (4 * count**2)))
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+    interval = stats.binomtest(round(part * count), count).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 class Bootstrap:

@@ -7,13 +7,13 @@ first know a grid of 4x4 places: they say what is in an image, and less of where
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 
-from rcas_plugin.gan import seeded
-from rcas_plugin.metrics.classifier import ImageClassifier, fit
+from rcas_plugin.metrics.classifier import ImageClassifier, train_classifier
 
 #: Its seed, which is not that of the first classifier.
 SEED = 20_231
@@ -55,20 +55,7 @@ class _Residual(nn.Module):
         return cast(Tensor, self.shortcut(images) + self.branch(images))
 
 
-def train_second_classifier(
-    images: Tensor,
-    labels: Tensor,
-    num_classes: int,
-    *,
-    epochs: int = 4,
-    batch_size: int = 128,
-    shift: int = 2,
-    seed: int = SEED,
-    progress: bool = True,
-) -> SecondClassifier:
-    """A `SecondClassifier` trained on real images (n, channels, height, width) in [-1, 1]; options as `train_classifier` has."""
-    with seeded(seed, torch.device("cpu")):
-        model = SecondClassifier(images.shape[1], num_classes)
-        return fit(
-            model, images, labels, epochs=epochs, batch_size=batch_size, shift=shift, progress=progress, name="second judge"
-        )
+#: `train_classifier` for this network and seed.
+train_second_classifier: Callable[..., ImageClassifier] = partial(
+    train_classifier, architecture=SecondClassifier, seed=SEED, name="second judge"
+)

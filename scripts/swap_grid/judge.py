@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +51,15 @@ class Judge:
         accuracy = float((predict(classifier, data.test_images) == data.test_classes).float().mean())
         real = {index: features(classifier, data.images[data.classes == index][:2000]) for index in range(len(data.names))}
         return cls(classifier, accuracy, real)
+
+    @torch.no_grad()
+    def of_real(self, data: Data, name: str) -> dict[str, Any]:
+        """What it says of a class's real test images: their distance to the training ones, and the share called each class."""
+        index = data.names.index(name)
+        seen = features(self.classifier, data.test_images[data.test_classes == index])
+        shown = self.classifier.head(seen).argmax(1)
+        shares = {other: float((shown == place).float().mean()) for place, other in enumerate(data.names)}
+        return {"distance": frechet_distance(self.real[index], seen), "called": shares}
 
 
 @torch.no_grad()
