@@ -193,7 +193,7 @@ class Experiment:
 def stock_of(
     draw: Callable[[str, int], torch.Tensor], material: Material, count: int, *, progress: bool = True, part: int = 100
 ) -> Stock:
-    """`count` generated images of each class, from (class, seed) -> uint8 images; gray where the real ones are.
+    """`count` generated images of each class, from (class, count) -> uint8 images; gray where the real ones are.
 
     Args:
         draw: (class, count) -> uint8 images (count, 3, size, size), others at each call.
