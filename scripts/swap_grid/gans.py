@@ -53,6 +53,11 @@ def load(path: Path) -> Gan:
 
 def pretrained(out: Path, part: Part, data: Data, new: tuple[str, ...]) -> Gan:
     """The GAN of the classes without `new`, trained now or before; labels are those classes in their order."""
+    return load(pretrained_file(out, part, data, new))
+
+
+def pretrained_file(out: Path, part: Part, data: Data, new: tuple[str, ...]) -> Path:
+    """The file of that GAN, written now or before."""
     size = f"{part.size}-{part.widths[0]}-{part.widths[1]}"
     path = out / "pretrain" / f"{part.dataset}-{size}-without-{'-'.join(new)}.pth"
     if not path.is_file():
@@ -60,4 +65,4 @@ def pretrained(out: Path, part: Part, data: Data, new: tuple[str, ...]) -> Gan:
         chosen = torch.isin(data.classes, kept)
         pretrain(path, build(len(kept), part.size, part.widths), data.images[chosen].expand(-1, 3, -1, -1),
                  torch.searchsorted(kept, data.classes[chosen]), part.pretrain_options, part.pretrain_steps)  # fmt: skip
-    return load(path)
+    return path
