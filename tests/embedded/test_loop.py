@@ -27,6 +27,8 @@ CONFIG = {
     "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 3},
 }
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 def write(folder: Path, **sections: object) -> Path:
     path = folder / "config.yaml"

@@ -17,6 +17,8 @@ from .example import example_at_hand
 from .recorder import Line, Recorder, recording, tracing
 from .suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, Runs, cases, write_classes
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 class Killed(BaseException):
     """Ends a run at once."""
