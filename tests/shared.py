@@ -34,6 +34,7 @@ from rcas_plugin.metrics.judge import Judge, RealData
 from rcas_plugin.report import page
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
+from rcas_plugin.studiogan import folding
 
 from .methods.example import install_example
 from .other_device import pretended_device
@@ -134,7 +135,8 @@ def go_on(method: Method, gan: Gan, states: Mapping[str, Mapping[str, Any]], ste
 
 @contextlib.contextmanager
 def short_endings() -> Iterator[None]:
-    """What takes longest in a run of a few steps takes less: training its judges, and drawing its report.
+    """What takes longest in a run of a few steps takes less: training its judges, and drawing its report or what is
+    folded of it.
 
     A judge tells these classes, which differ in brightness, after `EPOCHS`; each picture of a report is a plain one.
     """
@@ -146,8 +148,9 @@ def short_endings() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("train_classifier", "train_second_classifier"):
             patch.setattr(domain, name, functools.partial(_train_briefly, getattr(domain, name)))
-        for name in [name for name in vars(page) if name.startswith("draw_")]:
-            patch.setattr(page, name, plain)
+        for module in (page, folding):
+            for name in [name for name in vars(module) if name.startswith("draw_")]:
+                patch.setattr(module, name, plain)
         yield
 
 
