@@ -85,7 +85,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     return Embedded(tmp_path_factory.mktemp("embedded"))
 
 
-@pytest.fixture(scope="module", params=cases(), ids=str)
+#: Run in the quick tests too: the two cases that lead through all that the suite asks; each takes some ten seconds.
+QUICK = ("class_swap", "bn_propagation")
+PARAMETERS = [case if str(case) in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in cases()]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS, ids=str)
 def runs(
     request: pytest.FixtureRequest, engine: Embedded, example_site: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:
