@@ -12,6 +12,8 @@ from rcas_plugin.methods.bn_propagation.adapter import ADAPTER, Propagation
 from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.fine_tune.method import FineTune
+from rcas_plugin.methods.piggyback.adapter import ADAPTER as PIGGYBACK
+from rcas_plugin.methods.piggyback.adapter import Filters
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import adapters, callbacks, losses, methods
 
@@ -19,5 +21,6 @@ methods.register("bn_propagation")(BnPropagation)
 methods.register("class_swap")(ClassSwap)
 methods.register("fine_tune")(FineTune)
 adapters.register(ADAPTER)(Propagation)
+adapters.register(PIGGYBACK)(Filters)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)
