@@ -180,7 +180,8 @@ def _swap(
     lifecycle = start(method, gan, checkpoint, observe)
     drawn = plan.drawn(settings.drawn_share, method_class.draws)
     shown = swapped.under(drawn)
-    loop = Loop(gan, images[[int(item) for item in shown.items]], torch.tensor(shown.labels), torch.tensor(drawn), _options(config),
+    items = [int(item) for item in shown.items]
+    loop = Loop(gan, images[items], torch.tensor(shown.labels), torch.tensor(drawn), _options(config),
                 torch.Generator().manual_seed(seed), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     if goes_on:
         for name, network in gan.networks.items():
