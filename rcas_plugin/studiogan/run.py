@@ -107,7 +107,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
-        check_tasks(RUN.ckpt_dir, record)
+        check_tasks(RUN.ckpt_dir, record, settings.method)
         check_networks(cfgs, settings, plan, checkpoint, frozen)
     source = str(Path(RUN.ckpt_dir).resolve())
     origin = record.source or source if resumes else source

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from rcas_plugin.checkpoints.tasks import Task, folded, read_task, task_of, write_task
 from rcas_plugin.embedded.networks import Generator
 from rcas_plugin.methods.piggyback import convert
-from rcas_plugin.methods.piggyback.conversion import attached_filters, bank_weight, choose_counts, find_layers, growth
+from rcas_plugin.methods.piggyback.conversion import attached_filters, bank_weight, choose_counts, find_convolutions, growth
 
 
 class Translator(nn.Module):
@@ -131,7 +131,7 @@ def test_the_published_start_is_drawn_from_the_seed() -> None:
 def test_one_part_a_layer_and_an_output_by_name() -> None:
     network = build()
     names = ["down.weight", "middle.weight_orig", "up.weight", "out.weight"]
-    assert list(find_layers(network)) == names
+    assert list(find_convolutions(network)) == names
     assert list(choose_counts(network, [1 / 6, 1.0, 0.5, 0.1]).values()) == [1, 6, 2, 1]
     assert list(choose_counts(network, 0.5, output="up.weight").values()) == [3, 3, 4, 1]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 #: The name in `registry.adapters`, which a checkpoint carries.
-ADAPTER = "piggyback"
+FILTERS = "piggyback"
 #: Standard deviation of the published start, of `u`, `M` and of the scale of batch norms.
 STD = 0.02
 
@@ -89,7 +89,7 @@ class Filters(nn.Module):
 
     # what a checkpoint needs to rebuild it without the run
     def get_extra_state(self) -> dict[str, Any]:
-        return {"adapter": ADAPTER, "dim": self.dim}
+        return {"adapter": FILTERS, "dim": self.dim}
 
     def set_extra_state(self, state: Any) -> None:
         self.dim = state["dim"]
@@ -119,4 +119,4 @@ def own_filters(earlier: Sequence[Mapping[str, Any]]) -> list[Tensor]:
     Args:
         earlier: the adapters' parts in the tasks before, oldest first (`Task.parts`).
     """
-    return [parts["new"] for parts in earlier if parts["_extra_state"]["adapter"] == ADAPTER]
+    return [parts["new"] for parts in earlier if parts["_extra_state"]["adapter"] == FILTERS]

@@ -54,7 +54,7 @@ def convert(
     Args:
         network: with the first task's weights; convolutions and transposed ones of any rank, under spectral norm or not.
         part: lambda, the part of a layer's filters that is the task's own, in (0, 1]: one for all, or one a layer, in the
-            order of `find_layers`. The output layer always has all of its own.
+            order of `find_convolutions`. The output layer always has all of its own.
         earlier: the tasks before, oldest first, whose own filters are in the bank too.
         init: `identity` starts as the first task; `published` from small random numbers, as the paper does.
         output: name of the output layer's weight, as in `named_parameters()`; by default the last convolution of the network.
@@ -63,7 +63,7 @@ def convert(
     Raises:
         ValueError: a part is not in (0, 1], there is not one a layer, `output` is no convolution's weight, or there is none.
     """
-    layers = find_layers(network)
+    layers = find_convolutions(network)
     counts = choose_counts(network, part, earlier=earlier, output=output)
     biases = [layer.module.bias for layer in layers.values()]
     adapters = attach_filters(network, counts, earlier)
@@ -78,7 +78,7 @@ def convert(
     return trained
 
 
-def find_layers(network: nn.Module) -> dict[str, Synapse]:
+def find_convolutions(network: nn.Module) -> dict[str, Synapse]:
     """The weights that can be converted, by parameter name: those of convolutions and transposed ones, in the network's order."""
     return find_synapses(network, frozenset({"conv", "conv_transpose"}))
 
@@ -101,7 +101,7 @@ def choose_counts(
     Raises:
         ValueError: see `convert`.
     """
-    layers = find_layers(network)
+    layers = find_convolutions(network)
     if not layers:
         raise ValueError("the network has no convolution to convert; a converted one has none any more: build it anew")
     parts = [part] * len(layers) if isinstance(part, float | int) else list(part)
@@ -129,18 +129,23 @@ def attach_filters(network: nn.Module, counts: Mapping[str, int], earlier: Seque
         counts: own filters by name of the weight.
         earlier: tasks whose own filters are in the bank too.
     """
-    layers = find_layers(network)
-    adapters = {}
-    for name, count in counts.items():
-        layer = layers[name]
-        bank = [filters.to(layer.weight) for filters in _earlier(name, earlier)]
-        adapters[name] = Filters(layer.weight.shape, count, filter_dim(layer), bank)
-        attach(network, name, layer.weight, adapters[name])
+    adapters = new_filters(network, counts, earlier)
+    for name, filters in adapters.items():
+        attach(network, name, network.get_parameter(name), filters)
     return adapters
 
 
+def new_filters(network: nn.Module, counts: Mapping[str, int], earlier: Sequence[Task] = ()) -> dict[str, Filters]:
+    """The adapters of `attach_filters`, on the CPU, not attached yet."""
+    layers = find_convolutions(network)
+    return {
+        name: Filters(layers[name].weight.shape, count, filter_dim(layers[name]), _earlier(name, earlier))
+        for name, count in counts.items()
+    }
+
+
 def attached_filters(network: nn.Module) -> dict[str, Filters]:
-    """The adapters that a network has, by the plain name of the weight."""
+    """The adapters of a converted network, by the name that their weight has without them."""
     adapters = {}
     for path, layer in network.named_modules():
         if parametrize.is_parametrized(layer):
@@ -183,7 +188,7 @@ class Growth:
     """What a task adds, over all converted layers.
 
     Attributes:
-        bank: filters in the bank that the task mixes.
+        bank: filters of the base, and of earlier tasks where the task mixes them.
         filters: the task's own filters, by which the bank of the next task is larger.
         filter_parameters: numbers in these, and in the biases.
         mixing_parameters: numbers in M.
