@@ -30,7 +30,7 @@ from rcas_plugin.record import LineageSwap
 from rcas_plugin.weights.adapters import adapter_parameters, attach, load_plain
 from rcas_plugin.weights.label_bound import LabelBound, find_label_bound
 from rcas_plugin.weights.own_labels import OwnLabels
-from rcas_plugin.weights.synapses import Synapse, find_synapses
+from rcas_plugin.weights.synapses import Synapse, find_synapses, kind_of
 
 
 @dataclass(frozen=True)
@@ -59,12 +59,7 @@ def find_layers(gan: Gan, num_classes: int) -> Layers:
     """The layers of newly built networks."""
     tables = find_label_bound(gan, num_classes)
     of_tables = {table.weight for table in tables}
-    conditional = {
-        layer
-        for norm in gan.generator.modules()
-        if any(isinstance(part, _BatchNorm) for part in norm.children())
-        for layer in norm.children()
-    }
+    conditional = {layer for norm in gan.generator.modules() if _is_conditional_norm(norm) for layer in norm.children()}
     last = _last_called(gan, [conv.module for conv in _convolutions(gan.generator)])
     convolutions = {
         role: tuple(
@@ -90,6 +85,13 @@ def find_layers(gan: Gan, num_classes: int) -> Layers:
             DISCRIMINATOR: frozenset([*_norms(gan.discriminator), *(n for layer in head for n in _all_of(layer))]),
         },
     )
+
+
+def _is_conditional_norm(module: nn.Module) -> bool:
+    """Whether a module is a batch norm whose gain and bias linear layers make."""
+    parts = list(module.children())
+    norms = [part for part in parts if isinstance(part, _BatchNorm)]
+    return 0 < len(norms) < len(parts) and all(kind_of(part) == "linear" for part in parts if part not in norms)
 
 
 def _convolutions(network: nn.Module) -> list[Synapse]:
