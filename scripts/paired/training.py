@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -59,20 +61,19 @@ def fit(
         for part, of_part in zip(parts, state["parts"], strict=True):
             part.load_state_dict(of_part)
     network.train()
-    interrupt = Interrupt()
-    interrupt.listen()
     started = time.perf_counter()
     bar = tqdm(total=steps, initial=done, desc=name, unit="step", disable=None)
     try:
-        while done < steps:
-            interrupt.step_begins()
-            pick = torch.randint(len(inputs), (BATCH_SIZE,), generator=source)
-            _step(network, judge, optimizers, inputs[pick], targets[pick])
-            for schedule in schedules:
-                schedule.step()
-            done += 1
-            bar.update(1)
-            interrupt.step_is_done()
+        with _whole_steps() as interrupt:
+            while done < steps:
+                interrupt.step_begins()
+                pick = torch.randint(len(inputs), (BATCH_SIZE,), generator=source)
+                _step(network, judge, optimizers, inputs[pick], targets[pick])
+                for schedule in schedules:
+                    schedule.step()
+                done += 1
+                bar.update(1)
+                interrupt.step_is_done()
     except KeyboardInterrupt:
         seconds += time.perf_counter() - started
         state = {"step": done, "seconds": seconds, "source": source.get_state(), "parts": [part.state_dict() for part in parts]}
@@ -83,6 +84,17 @@ def fit(
         bar.close()
     network.eval()
     return seconds + time.perf_counter() - started
+
+
+@contextmanager
+def _whole_steps() -> Iterator[Interrupt]:
+    """Let Ctrl-C wait for the end of a step inside the block; after it, it is answered as before."""
+    before, interrupt = signal.getsignal(signal.SIGINT), Interrupt()
+    interrupt.listen()
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _step(network: nn.Module, judge: nn.Module, optimizers: Sequence[torch.optim.Optimizer], x: Tensor, y: Tensor) -> None:
