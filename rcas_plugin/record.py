@@ -74,6 +74,8 @@ class LineageSwap(FromFile):
         task: the name of its file in `tasks/`; None where there is none.
         sha256: of that file.
         figures: label -> the figures of the new class in the state that the next swap started from; empty where it has none.
+        bytes: of that file.
+        parameters: that were trained for it in G, where its method says so (`TasksApart.record`).
         apart: whether its state is one for its own labels alone, of a method whose tasks lie apart (`Method.apart`).
     """
 
@@ -86,6 +88,8 @@ class LineageSwap(FromFile):
     task: str | None = None
     sha256: str | None = None
     figures: dict[int, SlotFigures] = Field(default_factory=dict)
+    bytes: int | None = Field(None, ge=0)
+    parameters: int | None = Field(None, ge=0)
     apart: bool = False
 
     @field_validator("task")
@@ -173,6 +177,12 @@ class Record(FromFile):
             return self.lineage
         method = str(self.swap.get("method", "class_swap"))
         return (LineageSwap.of(method, self.slots, self.labels_before, self.labels),)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The numbers of parameters of the run's own task, by role, and of its base; empty where its method says nothing."""
+        counts = self.method.get("parameters")
+        return {role: n for role, n in counts.items() if isinstance(n, int)} if isinstance(counts, dict) else {}
 
     @property
     def dropped(self) -> frozenset[str]:

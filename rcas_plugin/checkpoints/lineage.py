@@ -218,7 +218,10 @@ def _inherit_generator(checkpoint: Checkpoint, folder: str | Path) -> Inheritanc
     base, _ = read_tensors(source_tasks / BASE)
     name = f"task-{len(record.swaps):04d}.safetensors"
     sha256 = write_task(tasks / name, task_of(state, base, newest.slots.keys(), newest.method))
-    return Inheritance((*earlier, newest.model_copy(update={"task": name, "sha256": sha256})), record.base_sha256)
+    about = {"task": name, "sha256": sha256, "bytes": (tasks / name).stat().st_size}
+    if "generator" in record.parameters:
+        about["parameters"] = record.parameters["generator"]
+    return Inheritance((*earlier, newest.model_copy(update=about)), record.base_sha256)
 
 
 def share_tasks(source: str | Path, folder: str | Path, record: Record) -> None:

@@ -53,7 +53,8 @@ class Router(nn.Module):
                 )
         self.generator = generator
         some = next(iter(expected.values()))
-        self.states = [{key: value.detach().to(expected[key]) for key, value in state.items()} for state in states]
+        # copied: kernels compute other last bits where memory is aligned otherwise than a network's own
+        self.states = [{key: value.detach().to(expected[key], copy=True) for key, value in state.items()} for state in states]
         self.register_buffer("_routes", torch.tensor(routes, dtype=torch.long, device=some.device), persistent=False)
 
     def forward(self, z: Tensor, labels: Tensor, eval: bool = True) -> Tensor:

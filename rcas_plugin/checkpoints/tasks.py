@@ -172,7 +172,8 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     check_file(path, sha256)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (a safetensors file is no mapping)
+            # copied, as kernels compute other last bits with what lies anywhere in a file than with memory of torch's own
+            tensors = {name: _own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
             return tensors, file.metadata() or {}
     except (OSError, SafetensorError):
         raise RcasError(f"{path} cannot be read: it is cut short, or no safetensors file; {CURE}") from None

@@ -151,6 +151,7 @@ class TasksApart(Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._trained: list[nn.Parameter] = []
+        self._counts: dict[str, int] = {}
 
     @classmethod
     def check(cls, settings: Any, plan: LabelPlan, total_steps: int) -> None:
@@ -201,9 +202,10 @@ class TasksApart(Method):
                 self._attach(DISCRIMINATOR if name == DISCRIMINATOR else GENERATOR, network)
         generators = [network for name, network in gan.networks.items() if name != DISCRIMINATOR]
         route_by_label(generators, plain, self.lineage.states, self.lineage.routes)
-        self._trained = [
-            parameter for role in (GENERATOR, DISCRIMINATOR) for parameter in self._task_of(role, gan.networks[role])
-        ]
+        of_role = {role: self._task_of(role, gan.networks[role]) for role in (GENERATOR, DISCRIMINATOR)}
+        self._trained = [parameter for parameters in of_role.values() for parameter in parameters]
+        self._counts = {role: sum(parameter.numel() for parameter in parameters) for role, parameters in of_role.items()}
+        self._counts["base"] = sum(parameter.numel() for parameter in plain.parameters())
 
     def _attach(self, role: str, network: nn.Module) -> None:
         """Put adapters around the weights of a newly built network."""
@@ -232,16 +234,15 @@ class TasksApart(Method):
     # training -------------------------------------------------------------------------------------------------------------
 
     def prepare(self, gan: Gan) -> None:
-        counts = [self.count(gan, role) for role in (GENERATOR, DISCRIMINATOR)]
-        whole = sum(tensor.numel() for tensor in self.lineage.base.values())
+        generator, discriminator, base = self._counts[GENERATOR], self._counts[DISCRIMINATOR], self._counts["base"]
         self.context.log(
-            f"{self.settings.method}: the task has {counts[0]:,} parameters in G ({counts[0] / whole:.1%} of it) "
-            f"and {counts[1]:,} in D"
+            f"{self.settings.method}: the task has {generator:,} parameters in G, {generator / base:.1%} of its {base:,}, "
+            f"and {discriminator:,} in D"
         )
 
-    def count(self, gan: Gan, role: str) -> int:
-        """The number of the task's parameters in a network."""
-        return sum(parameter.numel() for parameter in self._task_of(role, gan.networks[role]))
+    def record(self) -> dict[str, Any]:
+        """The numbers of the task's parameters, and of G's as it was pre-trained."""
+        return {"parameters": dict(self._counts)}
 
     def trained(self, gan: Gan) -> list[nn.Parameter]:
         return self._trained

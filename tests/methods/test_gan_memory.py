@@ -131,7 +131,7 @@ def swapped(pair: Any, plan: LabelPlan = PLAN, steps: int = 3, **keys: Any) -> t
 
 def test_the_base_is_never_written(pair: Any) -> None:
     """Every frozen tensor and every other label's column is equal to the bit, and what is the task's has moved."""
-    gan, lifecycle, base = swapped(pair)
+    gan, _, base = swapped(pair)
     moved = set()
     for name, tensor in gan.generator.state_dict().items():
         if not isinstance(tensor, Tensor):
@@ -169,7 +169,7 @@ def test_every_other_label_is_the_bases_to_the_bit(pair: Any) -> None:
 
 
 def test_gradients_are_where_they_should_be(pair: Any) -> None:
-    gan, lifecycle, _ = swapped(pair, steps=1)
+    gan, _, _ = swapped(pair, steps=1)
     trained = {
         name.replace("parametrizations.", "").replace(".0.gamma", ".style").replace(".0.beta", ".style")
         for network in (gan.generator, gan.discriminator)
@@ -180,7 +180,9 @@ def test_gradients_are_where_they_should_be(pair: Any) -> None:
     convs = [f"blocks.{block}.0.conv2d{number}" for block in blocks for number in (1, 2)]
     generator = {"linear0.weight.style", "linear0.bias", "bn4.weight", "bn4.bias"}
     generator |= {f"{conv}.{part}" for conv in convs for part in ("weight.style", "bias")}
-    generator |= {f"blocks.{block}.0.bn{n}.{part}.weight.0.values" for block in blocks for n in (1, 2) for part in ("gain", "bias")}
+    generator |= {
+        f"blocks.{block}.0.bn{n}.{part}.weight.0.values" for block in blocks for n in (1, 2) for part in ("gain", "bias")
+    }
     convs.extend(f"blocks.3.0.conv2d{number}" for number in (1, 2))
     discriminator = {f"{conv}.{part}" for conv in convs for part in ("weight_orig.style", "bias")}
     discriminator |= {"linear1.weight_orig", "linear1.bias", "embedding.weight_orig.0.values"}
@@ -188,7 +190,7 @@ def test_gradients_are_where_they_should_be(pair: Any) -> None:
 
 
 def test_without_a_style_of_d_its_head_alone_is_trained(pair: Any) -> None:
-    gan, lifecycle, _ = swapped(pair, steps=1, style_discriminator=False)
+    gan, _, _ = swapped(pair, steps=1, style_discriminator=False)
     names = {name for name, parameter in gan.discriminator.named_parameters() if parameter.grad is not None}
     assert names == {"linear1.weight_orig", "linear1.bias", "embedding.parametrizations.weight_orig.0.values"}
 
@@ -205,7 +207,9 @@ def test_the_parameters_of_a_task_are_counted() -> None:
     last_norm = 2 * 256
     assert whole == 4_304_387
     assert columns == 30_720 // 10
-    assert method.count(gan, GENERATOR) - columns - last_norm == 800_256
+    counts = method.record()["parameters"]
+    assert counts["base"] == whole
+    assert counts["generator"] - columns - last_norm == 800_256
     assert f"{800_256 / whole:.1%}" == "18.6%"
     of_adapters = sum(parameter.numel() for parameter in adapter_parameters(gan.generator))
     assert of_adapters == 800_256 + columns - 6 * 256 - 4096, "biases are plain parameters"
