@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ def fit(
     optimizers = [torch.optim.Adam(parameters, lr, BETAS) for parameters in (list(trained), list(judge.parameters()))]
     schedules = [torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1.0, 2 * (1 - step / steps)))
                  for optimizer in optimizers]  # fmt: skip
-    parts = [network, judge, *optimizers, *schedules]
+    parts: list[Any] = [network, judge, *optimizers, *schedules]
     done, seconds = 0, 0.0
     if unfinished.is_file():
         state = load(unfinished)

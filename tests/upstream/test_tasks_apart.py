@@ -29,7 +29,7 @@ def images_of(generator: torch.nn.Module, gan: Gan) -> list[Tensor]:
     return [sample_images(generator, torch.full((3,), label), gan.latents) for label in range(3)]
 
 
-@pytest.mark.parametrize("method", ["gan_memory"])
+@pytest.mark.parametrize("method", ["gan_memory", "piggyback"])
 @pytest.mark.parametrize("name", ["SAGAN with EMA", "BigGAN with EMA", "deep_conv with sn"])
 def test_after_three_later_tasks_the_first_is_as_it_was(name: str, method: str, studiogan: Path, tmp_path: Path) -> None:
     """Through main.py and from the files; two networks of three have spectral norm in G, and averages."""
