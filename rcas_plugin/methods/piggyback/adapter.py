@@ -85,7 +85,7 @@ class Filters(nn.Module):
         self.new.copy_(weight.narrow(self.dim, 0, count))
         if self.mix is not None:
             self.mix.zero_()
-            self.mix[count : weight.shape[self.dim]].fill_diagonal_(1)
+            self.mix[count : weight.shape[self.dim]].copy_(torch.eye(self.mix.shape[1]))
 
     # what a checkpoint needs to rebuild it without the run
     def get_extra_state(self) -> dict[str, Any]:
