@@ -188,8 +188,8 @@ def inherit(checkpoint: Checkpoint, folder: str | Path, method: str | None = Non
         RcasError: see `check_tasks`.
     """
     inherited = _inherit_generator(checkpoint, folder)
-    apart, swaps = method in methods and methods[method].apart, checkpoint.record.swaps
-    if not apart:
+    swaps = checkpoint.record.swaps
+    if method is None or not (method in methods and methods[method].apart):
         return inherited
     if swaps and swaps[-1].apart:
         return replace(inherited, discriminator_sha256=checkpoint.record.discriminator_sha256)

@@ -15,23 +15,22 @@ from rcas_plugin.sampling.run import open_run
 from rcas_plugin.studiogan.locate import add_studiogan
 
 _ABOUT = """\
-Each swap of a lineage is a task: what differs from the base, the GAN that was pre-trained. After gan_memory (and other methods
-whose tasks lie apart) a task is small, and right for its own labels alone; every label is then made by its own task, or by the
-base. A run's folder has all of them.
-
-  rcas memory list   -ckpt RUN               the tasks, their classes and sizes
-  rcas memory use    -ckpt RUN -o all.png    every label by one generator of all tasks, drawn
-  rcas memory export -ckpt RUN --task 1 -o OUT    one task as a plain StudioGAN checkpoint
-  rcas memory fold   -ckpt RUN -o OUT        the run's own task likewise
-
-The generator of all tasks is also what main.py --plugin rcas shows with -v and judges with -metrics, given the run's config,
-and what rcas sample and rcas export take."""
+Each swap of a lineage is a task: what differs from the base, the GAN that was pre-trained. After gan_memory, and other
+methods whose tasks lie apart, a task is small and right for its own labels alone; every label is then made by its own
+task, or by the base. A run's folder has all of them. The generator of all tasks is also what main.py --plugin rcas
+shows with -v and judges with -metrics, and what rcas sample and rcas export take."""
+_EXAMPLES = """\
+rcas memory list   -ckpt RUN                    the tasks, their classes and sizes
+rcas memory use    -ckpt RUN -o all.png         every label by one generator of all tasks, drawn
+rcas memory export -ckpt RUN --task 1 -o OUT    one task as a plain StudioGAN checkpoint
+rcas memory fold   -ckpt RUN -o OUT             the run's own task likewise"""
 
 
 def add_memory(commands: Any) -> None:
     """Add `memory` to the commands of `rcas`."""
     text = "the tasks of a lineage of swaps: list them, use all by one generator, bring one out as a checkpoint"
-    memory = commands.add_parser("memory", help=text, description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    memory = commands.add_parser("memory", help=text, description=_ABOUT, epilog=_EXAMPLES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     actions = memory.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_list(actions)
     _add_export(actions)

@@ -157,6 +157,11 @@ class TasksApart(Method):
                 f"RCAS.retain: {settings.retain} has nothing to do with {settings.method}, which leaves the remaining labels as "
                 "they are to the bit; set it to 0, or leave it out"
             )
+        if settings.drawn_share:
+            raise RcasError(
+                f"RCAS.share: {settings.drawn_share} has nothing to do with {settings.method}, whose batches hold the new classes "
+                "alone; set it to 0, or leave it out"
+            )
 
     @classmethod
     def check_networks(cls, settings: Any, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
