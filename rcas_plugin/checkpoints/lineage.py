@@ -121,8 +121,11 @@ def read_lineage(folder: str | Path) -> Lineage:
 
 
 def started_lineage(checkpoint: Checkpoint, swap: LineageSwap) -> Lineage:
-    """The lineage of a swap that starts from a checkpoint; what `read_lineage` gives of its folder once that is written."""
-    record, state = checkpoint.record, checkpoint.states["ema"]
+    """The lineage of a swap that starts from a checkpoint; what `read_lineage` gives of its folder once that is written.
+
+    Of a folded checkpoint the newest task has its adapters all the same, which those of the swap may build on.
+    """
+    record, state = checkpoint.record, (checkpoint.unfolded or checkpoint).states["ema"]
     if checkpoint.folder is None or not record.swaps or not (checkpoint.folder / FOLDER).is_dir():
         return Lineage((swap,), fold_state(state), ())
     earlier = read_lineage(checkpoint.folder)

@@ -21,6 +21,7 @@ from torch import Tensor
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.record import FromFile
+from rcas_plugin.registry import adapters as registered
 from rcas_plugin.weights.adapters import adapted, computed, parts_of, plain_name, rebuilt
 
 #: The one key of a file's metadata; safetensors keeps several in no order, and then the same task would be other bytes.
@@ -70,6 +71,8 @@ class Task:
 def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collection[int], method: str) -> Task:
     """The task of a generator's state: its difference from a base.
 
+    What an adapter has from the tasks before, which its class names in `inherited`, is left out.
+
     Args:
         state: of the evaluated generator, adapters and all.
         base: plain state dict of the generator that the lineage began with.
@@ -84,7 +87,8 @@ def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collec
         plain[name], parts = parts_of(state, name)
         values = {part: value for part, value in parts.items() if not isinstance(value, Tensor)}
         weights[name] = AdaptedWeight(adapter=adapter, values=values)
-        tensors |= {f"{name}/{part}": _own(value) for part, value in parts.items() if part not in values}
+        left_out = {*values, *getattr(registered[adapter], "inherited", ())}
+        tensors |= {f"{name}/{part}": _own(value) for part, value in parts.items() if part not in left_out}
     tensors |= {name: _own(value) for name, value in plain.items() if name not in base or not same_bits(value, base[name])}
     return Task(tensors, tuple(sorted(labels)), method, weights)
 

@@ -42,6 +42,7 @@ class Layers:
             image, and those of one pixel, which shortcuts and attention have.
         inputs: the linear layers of G that its latents go into.
         tables: the weights with a row or a column a label, of both networks.
+        output: the name of the weight of the convolution in G that makes the image; None where none does.
         own: role -> the names of the parameters that each task has for itself: norms' gains and biases, and what feeds
             conditional ones without a column a label; in D the head.
     """
@@ -49,6 +50,7 @@ class Layers:
     convolutions: Mapping[str, tuple[Synapse, ...]]
     inputs: tuple[Synapse, ...]
     tables: tuple[LabelBound, ...]
+    output: str | None
     own: Mapping[str, frozenset[str]]
 
 
@@ -75,6 +77,7 @@ def find_layers(gan: Gan, num_classes: int) -> Layers:
         convolutions,
         tuple(layer for layer in linear if layer.module not in conditional),
         tuple(tables),
+        next((conv.name for conv in _convolutions(gan.generator) if conv.module is last), None),
         {
             GENERATOR: frozenset(
                 [*_norms(gan.generator), *(n for layer in linear if layer.module in conditional for n in _all_of(layer))]
