@@ -13,6 +13,7 @@ from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
+from rcas_plugin.methods.gan_memory.low_rank import LOW_RANK, LowRankStyle
 from rcas_plugin.methods.gan_memory.method import GanMemory
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import adapters, callbacks, losses, methods
@@ -25,5 +26,6 @@ methods.register("gan_memory")(GanMemory)
 adapters.register(ADAPTER)(Propagation)
 adapters.register(OWN_LABELS)(OwnLabels)
 adapters.register(STYLE)(Style)
+adapters.register(LOW_RANK)(LowRankStyle)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)
