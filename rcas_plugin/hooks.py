@@ -13,6 +13,7 @@ from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
+from rcas_plugin.methods.gan_memory.low_rank import LOW_RANK, LowRankStyle
 from rcas_plugin.methods.gan_memory.method import GanMemory
 from rcas_plugin.methods.piggyback.adapter import FILTERS, Filters
 from rcas_plugin.methods.piggyback.method import Piggyback
@@ -29,5 +30,6 @@ adapters.register(ADAPTER)(Propagation)
 adapters.register(FILTERS)(Filters)
 adapters.register(OWN_LABELS)(OwnLabels)
 adapters.register(STYLE)(Style)
+adapters.register(LOW_RANK)(LowRankStyle)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)

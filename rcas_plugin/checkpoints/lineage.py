@@ -192,7 +192,7 @@ def inherit(checkpoint: Checkpoint, folder: str | Path, method: str | None = Non
     """
     inherited = _inherit_generator(checkpoint, folder)
     swaps = checkpoint.record.swaps
-    if method is None or method not in methods or not methods[method].apart:
+    if method is None or not (method in methods and methods[method].apart):
         return inherited
     if swaps and swaps[-1].apart:
         return replace(inherited, discriminator_sha256=checkpoint.record.discriminator_sha256)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.checkpoints.best import kept_step
+from rcas_plugin.memory.compress import compress_run
 from rcas_plugin.memory.export import Exported, export_task
 from rcas_plugin.memory.tasks import list_tasks
 from rcas_plugin.memory.use import draw_tasks
@@ -15,28 +16,29 @@ from rcas_plugin.sampling.run import open_run
 from rcas_plugin.studiogan.locate import add_studiogan
 
 _ABOUT = """\
-Each swap of a lineage is a task: what differs from the base, the GAN that was pre-trained. After gan_memory (and other methods
-whose tasks lie apart) a task is small, and right for its own labels alone; every label is then made by its own task, or by the
-base. A run's folder has all of them.
-
-  rcas memory list   -ckpt RUN               the tasks, their classes and sizes
-  rcas memory use    -ckpt RUN -o all.png    every label by one generator of all tasks, drawn
-  rcas memory export -ckpt RUN --task 1 -o OUT    one task as a plain StudioGAN checkpoint
-  rcas memory fold   -ckpt RUN -o OUT        the run's own task likewise
-
-The generator of all tasks is also what main.py --plugin rcas shows with -v and judges with -metrics, given the run's config,
-and what rcas sample and rcas export take."""
+Each swap of a lineage is a task: what differs from the base, the GAN that was pre-trained. After gan_memory, and other
+methods whose tasks lie apart, a task is small and right for its own labels alone; every label is then made by its own
+task, or by the base. A run's folder has all of them. The generator of all tasks is also what main.py --plugin rcas
+shows with -v and judges with -metrics, and what rcas sample and rcas export take."""
+_EXAMPLES = """\
+rcas memory list   -ckpt RUN                    the tasks, their classes and sizes
+rcas memory use    -ckpt RUN -o all.png         every label by one generator of all tasks, drawn
+rcas memory export -ckpt RUN --task 1 -o OUT    one task as a plain StudioGAN checkpoint
+rcas memory fold   -ckpt RUN -o OUT             the run's own task likewise
+rcas memory compress -ckpt RUN -o OUT           the run with its own task of gan_memory in fewer numbers"""
 
 
 def add_memory(commands: Any) -> None:
     """Add `memory` to the commands of `rcas`."""
     text = "the tasks of a lineage of swaps: list them, use all by one generator, bring one out as a checkpoint"
-    memory = commands.add_parser("memory", help=text, description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter)
+    memory = commands.add_parser("memory", help=text, description=_ABOUT, epilog=_EXAMPLES,
+                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
     actions = memory.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_list(actions)
     _add_export(actions)
     _add_use(actions)
     _add_fold(actions)
+    _add_compress(actions)
 
 
 def _add(actions: Any, name: str, text: str, run: Any) -> argparse.ArgumentParser:
@@ -108,6 +110,28 @@ def fold(args: argparse.Namespace) -> int:
     """Write the run's own task as a checkpoint; returns exit code 0."""
     last = len(list_tasks(args.ckpt, best=_best(args)).tasks)
     _say(args.out, export_task(args.ckpt, last, args.out, best=_best(args)))
+    return 0
+
+
+def _add_compress(actions: Any) -> None:
+    text = (
+        "write a run of gan_memory whose own task takes fewer numbers: its styles in factors of low rank, those of the tasks "
+        "before used again; before the next swap, as a task is never written again"
+    )
+    command: argparse.ArgumentParser = actions.add_parser("compress", help=text.partition(":")[0], description=text)
+    command.add_argument("-ckpt", type=Path, required=True, metavar="RUN", help="the run's checkpoint folder; it is only read")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="a folder of its own")
+    command.add_argument("--energy", type=float, default=None, metavar="PART", help="of each style that is kept, over 0, to 1 "
+                         "(default: 0.95 of those with 256 rows, 0.9 of 512, 0.8 of 1024, all of less)")  # fmt: skip
+    command.set_defaults(run=compress)
+
+
+def compress(args: argparse.Namespace) -> int:
+    """Write a run with its own task in factors; returns exit code 0."""
+    made = compress_run(args.ckpt, args.out, args.energy)
+    print(f"{args.out}: {made.in_factors} of {made.layers} styles in factors; the convolutions' styles take {made.after:,} "
+          f"numbers, {made.after / made.before:.1%} of {made.before:,}\n"
+          f"look at it: rcas memory use -ckpt {args.out} -o all.png; the next swap may start from it")  # fmt: skip
     return 0
 
 

@@ -42,3 +42,17 @@ def made_by(opened: OpenRun) -> list[str]:
         f"{name}: {words.get(route.state, f'task {route.state}')}"
         for name, route in zip(names, opened.lineage.routes, strict=True)
     ]
+
+
+def image_change(one: OpenRun, other: OpenRun, *, images: int = 16, seed: int = 0) -> float:
+    """The mean absolute difference, of 255, between two runs' images of their new classes, for the same latents.
+
+    Args:
+        one: a run.
+        other: another of the same labels.
+        images: a label.
+        seed: of the latents.
+    """
+    labels = torch.tensor(one.slots).repeat_interleave(images)
+    shown = [sample_images(opened.gan.evaluated, labels, one.gan.latents, seed=seed) for opened in (one, other)]
+    return float((shown[0] - shown[1]).abs().mean()) * 127.5

@@ -157,8 +157,13 @@ class TasksApart(Method):
     def check(cls, settings: Any, plan: LabelPlan, total_steps: int) -> None:
         if settings.retain:
             raise RcasError(
-                f"RCAS.retain: {settings.retain} has nothing to do with {settings.method}, which leaves the remaining labels as "
+                f"RCAS.retain: {settings.retain} has nothing to do with {settings.method}, which leaves the others as "
                 "they are to the bit; set it to 0, or leave it out"
+            )
+        if settings.drawn_share:
+            raise RcasError(
+                f"RCAS.share: {settings.drawn_share} has nothing to do with {settings.method}, whose batches hold new classes "
+                "alone; set it to 0, or leave it out"
             )
 
     @classmethod

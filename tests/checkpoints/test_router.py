@@ -83,6 +83,8 @@ def test_a_network_in_training_is_routed_by_label(networks: list[Generator]) -> 
             own.eval()(z, None)
     assert list(own.state_dict()) == keys
     assert routing_of(plain[1]) is None
+    with torch.no_grad():
+        mixed = generate(own, z, labels)  # the pass in training has moved its batch norms
     copied = copy.deepcopy(own)
     assert routing_of(copied) is not routing_of(own)
     torch.nn.init.zeros_(own.conv2d5.weight)

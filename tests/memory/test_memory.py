@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from rcas_plugin.checkpoints.tasks import same_bits
 from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import sample_images
+from rcas_plugin.memory.tasks import list_tasks
 from rcas_plugin.record import read_record
 from rcas_plugin.sampling.export import export_generator
 from rcas_plugin.sampling.run import open_run
@@ -210,3 +213,60 @@ def test_a_task_starts_from_the_bases_discriminator(apart: Swaps) -> None:
         assert not same_bits(state["linear1.weight_orig"], base["linear1.weight_orig"])
     one, other = ((run / FOLDER / DISCRIMINATOR).read_bytes() for run in (apart.first, apart.second))
     assert one == other
+
+
+def test_compress_writes_a_run_of_fewer_numbers(apart: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In the narrow networks of the tests 4 x 4 numbers a style: a part of 0.3 is one value of four, 4 + 4 + 1 numbers."""
+    first, out = tmp_path / "first", tmp_path / "second"
+    assert rcas("compress", "-ckpt", apart.first, "-o", first, "--energy", 0.3) == 0
+    assert "styles in factors; the convolutions' styles take" in capsys.readouterr().out
+    one, other = (list_tasks(run).tasks[-1] for run in (apart.first, first))
+    assert other.bytes < one.bytes
+    assert other.parameters < one.parameters
+    whole, fewer = images(apart.first), images(first)
+    assert [torch.equal(*pair) for pair in zip(whole, fewer, strict=True)] == [True, False, True], "other labels are the base's"
+    run = swap(apart, first, tmp_path, method="gan_memory", swap={"a": "e"})
+    again = images(run)
+    assert torch.equal(again[1], fewer[1]), "the compressed task to the bit, after a later one"
+    assert rcas("compress", "-ckpt", run, "-o", out, "--energy", 0.3) == 0
+    state = Checkpoint.read(out).states["ema"]
+    columns = [value for name, value in state.items() if name.endswith("gamma_u_before")]
+    assert sum(value.shape[1] for value in columns) > 0, "earlier columns are used again"
+    now = images(out)
+    assert [torch.equal(*pair) for pair in zip(again, now, strict=True)] == [False, True, True]
+    last = swap(apart, out, tmp_path / "last", method="gan_memory", swap={"c": "b"})
+    assert all(torch.equal(*pair) for pair in zip(now[:2], images(last)[:2], strict=True))
+    assert all("gamma_u_before" not in name for task in read_lineage(last).tasks for name in task.tensors)
+
+
+@pytest.mark.parametrize(("energy", "run", "sentence"), [
+    ("0", "first", "--energy: 0.0 is not allowed"), ("0.5", "pretrained", "is no run of a swap"),
+])  # fmt: skip
+def test_what_cannot_be_compressed(
+    energy: str, run: str, sentence: str, apart: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert rcas("compress", "-ckpt", getattr(apart, run), "-o", tmp_path / "out", "--energy", energy) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_without_styles_is_not_compressed(mixed: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rcas("compress", "-ckpt", mixed.first, "-o", tmp_path / "out") == 2
+    assert "holds no style of gan_memory" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_curve_of_size_and_quality(
+    apart: Swaps, load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = load_script("memory_curve")
+    options = ["-ckpt", apart.first, "--data", apart.root / "acd", "--images", 4, "--energy", 0.3, 1.0]
+    monkeypatch.setattr("sys.argv", ["memory_curve.py", *map(str, options)])
+    script.main()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()]
+    assert rows[0] == [*script.HEAD, *script.JUDGED]
+    assert [row[0] for row in rows[2:]] == ["as it is", "1", "0.3"]
+    assert rows[3][1:4] == ["0 of 6", rows[3][2], "100.0%"], "all of a style takes no fewer numbers in factors"
+    assert rows[3][5] == "0.00"
+    assert float(rows[4][5]) > 0
+    assert int(rows[4][4].replace(",", "")) < int(rows[2][4].replace(",", ""))

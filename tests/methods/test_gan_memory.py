@@ -220,9 +220,11 @@ def test_the_steps_of_own_columns_may_be_longer(pair: Any) -> None:
     assert any(isinstance(module, OwnLabels) for module in gan.generator.modules())
 
 
-def test_retain_is_refused() -> None:
-    with pytest.raises(RcasError, match=r"^RCAS\.retain: 1\.0 has nothing to do with gan_memory"):
-        GanMemory.check(parse_settings({"method": "gan_memory", "swap": {3: 0}, "retain": 1.0}), PLAN, 10)
+@pytest.mark.parametrize("key", ["retain", "share"])
+def test_keys_for_methods_that_share_weights_are_refused(key: str) -> None:
+    with pytest.raises(RcasError, match=rf"^RCAS\.{key}: 0\.5 has nothing to do with gan_memory"):
+        GanMemory.check(parse_settings({"method": "gan_memory", "swap": {3: 0}, key: 0.5}), PLAN, 10)
+    GanMemory.check(parse_settings({"method": "gan_memory", "swap": {3: 0}}), PLAN, 10)
 
 
 def test_a_shared_embedding_has_a_row_a_label(odd_pair: Any) -> None:

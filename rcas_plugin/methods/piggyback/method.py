@@ -43,7 +43,7 @@ class Piggyback(TasksApart):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._counts: dict[str, int] = {}
+        self._own_filters: dict[str, int] = {}
         self._distance: float | None = None
 
     # putting it in --------------------------------------------------------------------------------------------------------
@@ -58,9 +58,9 @@ class Piggyback(TasksApart):
         if role == DISCRIMINATOR:
             return {}
         earlier = self.lineage.tasks
-        if not self._counts:
-            self._counts = choose_counts(network, self._parts(), earlier=earlier, output=self.layers.output)
-        return new_filters(network, self._counts, earlier)
+        if not self._own_filters:
+            self._own_filters = choose_counts(network, self._parts(), earlier=earlier, output=self.layers.output)
+        return new_filters(network, self._own_filters, earlier)
 
     def _parts(self) -> float | list[float]:
         """Lambda, for all layers or of each."""
