@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -41,7 +43,7 @@ def build(seed: int = 0) -> Translator:
 
 
 @torch.enable_grad()
-def fit(network: nn.Module, parameters: Sequence[nn.Parameter], seed: int) -> None:
+def fit(network: nn.Module, parameters: Iterable[nn.Parameter], seed: int) -> None:
     """A few steps towards images of no meaning."""
     source = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(parameters, 0.01)
@@ -87,6 +89,25 @@ def test_every_task_comes_back_to_the_bit_after_three(tmp_path: Any) -> None:
         assert torch.equal(plain(X), wanted), f"task {index + 1}"
         assert all(not torch.equal(wanted, other) for other in images[:index])
     assert not any("earlier" in name for task in tasks for name in task.tensors), "what earlier tasks hold is not written again"
+
+
+def test_the_example_of_the_docs_brings_a_task_back() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python\n(.*?)```", page.partition("## piggyback")[2], re.DOTALL)
+    ends = []
+
+    def fit_pairs(network: nn.Module, seed: int, parameters: Iterable[nn.Parameter]) -> None:
+        fit(network, parameters, seed)
+        ends.append(copied(network))
+
+    names: dict[str, Any] = {"build": build, "fit": fit_pairs, "first_pairs": 1, "later_pairs": [2, 3, 4]}
+    exec(compile(code, "methods.md", "exec"), names)
+    assert len(ends) == 4
+    assert len(names["tasks"]) == 3
+    second, bias = names["network"].state_dict(), "down.bias"
+    assert torch.equal(second[bias], ends[1][bias])
+    assert not torch.equal(second[bias], ends[0][bias])
+    assert torch.equal(second["up.weight"][:, :1], ends[1]["up.parametrizations.weight.0.new"])
 
 
 def test_what_a_task_trains_moves_and_nothing_else() -> None:

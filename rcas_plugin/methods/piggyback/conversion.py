@@ -1,18 +1,7 @@
 """Turn the convolutions of any network into a bank of filters and a task on it.
 
-    network = build()
-    fit(network, first_pairs)                                       # the first task: ordinary filters
-    base = {name: value.clone() for name, value in network.state_dict().items()}
-    tasks = []
-    for pairs in later_pairs:
-        network = build()
-        network.load_state_dict(base)
-        fit(network, pairs, parameters=convert(network, 0.25, earlier=tasks))
-        tasks.append(task_of(network.state_dict(), base, labels=(), method="piggyback"))
-    network = build()                                               # the first later task again, to the bit
-    network.load_state_dict(folded(base, tasks, 0))                 # the first task of all: load base
-
-`task_of`, `folded` and files for tasks (`write_task`, `read_task`) come from `rcas_plugin.checkpoints.tasks`.
+`convert` puts a task on a network; `task_of`, `folded`, `write_task` and `read_task` of `rcas_plugin.checkpoints.tasks` keep it
+and bring it back. docs/methods.md ("On any network") has a whole example.
 """
 
 from __future__ import annotations
