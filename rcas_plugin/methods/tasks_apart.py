@@ -220,8 +220,10 @@ class TasksApart(Method):
             for table in self.layers.tables
             if table.role == role
         }
+        frozen = self.context.frozen if role == DISCRIMINATOR else frozenset()
         for name, adapter in {**made, **self.adapters_for(role, network)}.items():
-            attach(network, name, network.get_parameter(name), adapter)
+            if name not in frozen:
+                attach(network, name, network.get_parameter(name), adapter)
 
     def _task_of(self, role: str, network: nn.Module) -> list[nn.Parameter]:
         """The parameters of a network that are the task's: of its adapters, and its own."""

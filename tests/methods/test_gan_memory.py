@@ -195,6 +195,16 @@ def test_without_a_style_of_d_its_head_alone_is_trained(pair: Any) -> None:
     assert names == {"linear1.weight_orig", "linear1.bias", "embedding.parametrizations.weight_orig.0.values"}
 
 
+def test_blocks_of_d_that_are_frozen_get_no_style(pair: Any) -> None:
+    gan = Gan(*pair, None, gaussian_latents(6))
+    frozen = frozenset(name for name, _ in gan.discriminator.named_parameters() if name.startswith("blocks.0."))
+    settings = parse_settings({"method": "gan_memory", "swap": {3: 0}})
+    method = GanMemory(Context(settings, PLAN, log=lambda line: None, frozen=frozen))
+    Lifecycle.begin(method, gan, Checkpoint.of(gan))
+    styled = {name.split(".parametrizations")[0] for name, _ in gan.discriminator.named_parameters() if "gamma" in name}
+    assert styled == {f"blocks.{block}.0.conv2d{number}" for block in (1, 2, 3) for number in (1, 2)}
+
+
 def test_the_parameters_of_a_task_are_counted() -> None:
     """family.md's R32: sum over convolutions of 2 CoCi + Co, and 3 O of the input layer, 18.6 % of the generator."""
     plan = LabelPlan(10, {3: 0}, {label: label for label in range(3)}, tuple("abcXefghij"), tuple("abcdefghij"))
