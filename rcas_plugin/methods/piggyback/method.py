@@ -94,7 +94,8 @@ class Piggyback(TasksApart):
 
     def own(self, role: str) -> frozenset[str]:
         if role == DISCRIMINATOR:
-            return frozenset(name for name, _ in self.gan.discriminator.named_parameters() if plain_name(name) == name)
+            names = frozenset(name for name, _ in self.gan.discriminator.named_parameters() if plain_name(name) == name)
+            return names - self.context.frozen
         copied = self.layers.inputs if self.settings.linear0 == "copy" else ()
         biases = {bias_of(layer.name) for layer in (*self._converted, *copied) if isinstance(layer.module.bias, nn.Parameter)}
         return super().own(role) | biases | {layer.name for layer in copied}
