@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.lineage import BASE, FOLDER, read_lineage
-from rcas_plugin.checkpoints.tasks import Task, task_of
+from rcas_plugin.checkpoints.tasks import task_of
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,7 @@ class TaskList:
 
     Attributes:
         run: the name of its folder.
-        base_parameters: numbers in the base, the state that the first task is held against.
+        base_parameters: of the base, the state that the first task is held against; its numbers where its method counts none.
         base_bytes: of the base's tensors.
         tasks: oldest first; the last is the run's own.
     """
@@ -101,14 +104,13 @@ def list_tasks(folder: str | Path, *, best: bool = False) -> TaskList:
         trained = checkpoint.record.parameters.get("generator") if own else swap.parameters
         sizes.append(TaskSize(
             number, None if own else swap.task, swap.method, {label: slot.new for label, slot in sorted(swap.slots.items())},
-            checkpoint.step if own else swap.steps, _numbers(task) if trained is None else trained,
+            checkpoint.step if own else swap.steps, _numbers(task.tensors) if trained is None else trained,
             sum(tensor.nbytes for tensor in task.tensors.values()), swap.apart,
         ))  # fmt: skip
-    base = lineage.base.values()
-    return TaskList(
-        Path(folder).resolve().name, sum(tensor.numel() for tensor in base), sum(tensor.nbytes for tensor in base), tuple(sizes)
-    )
+    base = checkpoint.record.parameters.get("base") or _numbers(lineage.base)
+    size = sum(tensor.nbytes for tensor in lineage.base.values())
+    return TaskList(Path(folder).resolve().name, base, size, tuple(sizes))
 
 
-def _numbers(task: Task) -> int:
-    return sum(tensor.numel() for tensor in task.tensors.values() if tensor.is_floating_point())
+def _numbers(tensors: Mapping[str, Tensor]) -> int:
+    return sum(tensor.numel() for tensor in tensors.values() if tensor.is_floating_point())
