@@ -19,6 +19,7 @@ from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance.estimate import Estimator
 from rcas_plugin.labels import label_of, name_labels, reference_of
+from rcas_plugin.memory.command import add_memory
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
 from rcas_plugin.report.importance import inspect_importance, write_look
@@ -65,6 +66,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_utility(commands)
     add_sample(commands)
     add_export(commands)
+    add_memory(commands)
     _add_importance(commands)
     _add_fold(commands)
     for run, text in (
@@ -201,7 +203,10 @@ def _add_fold(commands: Any) -> None:
 def fold(args: argparse.Namespace) -> int:
     """Fold a run's checkpoint into a plain one; returns exit code 0."""
     written = fold_checkpoint(args.ckpt, args.out)
-    print(f"{args.out}: {', '.join(written)}\nplain weights, the same images: any StudioGAN loads it with this run's config")
+    swaps = read_record(args.ckpt).swaps
+    wrong = bool(swaps) and swaps[-1].apart
+    same = f"right for its new classes alone ({', '.join(read_record(args.ckpt).slots.values())})" if wrong else "the same images"
+    print(f"{args.out}: {', '.join(written)}\nplain weights, {same}: any StudioGAN loads it with this run's config")
     return 0
 
 

@@ -12,12 +12,24 @@ from rcas_plugin.methods.bn_propagation.adapter import ADAPTER, Propagation
 from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.methods.fine_tune.method import FineTune
+from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
+from rcas_plugin.methods.gan_memory.low_rank import LOW_RANK, LowRankStyle
+from rcas_plugin.methods.gan_memory.method import GanMemory
+from rcas_plugin.methods.piggyback.adapter import FILTERS, Filters
+from rcas_plugin.methods.piggyback.method import Piggyback
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import adapters, callbacks, losses, methods
+from rcas_plugin.weights.own_labels import OWN_LABELS, OwnLabels
 
 methods.register("bn_propagation")(BnPropagation)
 methods.register("class_swap")(ClassSwap)
 methods.register("fine_tune")(FineTune)
+methods.register("gan_memory")(GanMemory)
+methods.register("piggyback")(Piggyback)
 adapters.register(ADAPTER)(Propagation)
+adapters.register(FILTERS)(Filters)
+adapters.register(OWN_LABELS)(OwnLabels)
+adapters.register(STYLE)(Style)
+adapters.register(LOW_RANK)(LowRankStyle)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, ValidationError,
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name, write_json
 from rcas_plugin.labels import LabelPlan
+from rcas_plugin.registry import methods
 from rcas_plugin.settings import CommonSettings
 
 #: Written beside the checkpoint files by every run under the plugin: class behind each label, and the swap if it was one.
@@ -73,6 +74,9 @@ class LineageSwap(FromFile):
         task: the name of its file in `tasks/`; None where there is none.
         sha256: of that file.
         figures: label -> the figures of the new class in the state that the next swap started from; empty where it has none.
+        bytes: of that file.
+        parameters: that were trained for it in G, where its method says so (`TasksApart.record`).
+        apart: whether its state is one for its own labels alone, of a method whose tasks lie apart (`Method.apart`).
     """
 
     method: str
@@ -84,6 +88,9 @@ class LineageSwap(FromFile):
     task: str | None = None
     sha256: str | None = None
     figures: dict[int, SlotFigures] = Field(default_factory=dict)
+    bytes: int | None = Field(None, ge=0)
+    parameters: int | None = Field(None, ge=0)
+    apart: bool = False
 
     @field_validator("task")
     @classmethod
@@ -97,7 +104,14 @@ class LineageSwap(FromFile):
         """A swap as it starts: label -> new class, and the class of each label before and after it."""
         replaced = {label: name for label, name in enumerate(before) if label in slots and name not in labels}
         swapped = {label: SwappedSlot(old=replaced.get(label), new=slots[label]) for label in sorted(slots)}
-        return cls(method=method, slots=swapped, labels_before=tuple(before), labels=tuple(labels))
+        swap = cls(method=method, slots=swapped, labels_before=tuple(before), labels=tuple(labels))
+        apart = method in methods and methods[method].apart
+        return swap.model_copy(update={"apart": True}) if apart else swap  # other records stay as they were
+
+    @classmethod
+    def of_plan(cls, method: str, plan: LabelPlan) -> LineageSwap:
+        """A swap as it starts."""
+        return cls.of(method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
 
 
 @dataclass(frozen=True)
@@ -107,10 +121,12 @@ class Inheritance:
     Attributes:
         swaps: the swaps before it, oldest first.
         base_sha256: of its file `tasks/base.safetensors`.
+        discriminator_sha256: of its file `tasks/discriminator.safetensors`; None where it has none.
     """
 
     swaps: tuple[LineageSwap, ...] = ()
     base_sha256: str | None = None
+    discriminator_sha256: str | None = None
 
 
 class Record(FromFile):
@@ -132,6 +148,7 @@ class Record(FromFile):
         method: what the method itself records.
         lineage: of a swap, every swap since the GAN was pre-trained, oldest first, this one last; see `swaps`.
         base_sha256: of the file `tasks/base.safetensors` beside it.
+        discriminator_sha256: of the file `tasks/discriminator.safetensors`, where the tasks lie apart.
         best: of a swap that is judged, the state that its best weights hold; None before there is one, and where nothing judges.
     """
 
@@ -150,6 +167,7 @@ class Record(FromFile):
     method: dict[str, Any] = Field(default_factory=dict)
     lineage: tuple[LineageSwap, ...] = ()
     base_sha256: str | None = None
+    discriminator_sha256: str | None = None
     best: BestState | None = None
 
     @property
@@ -159,6 +177,12 @@ class Record(FromFile):
             return self.lineage
         method = str(self.swap.get("method", "class_swap"))
         return (LineageSwap.of(method, self.slots, self.labels_before, self.labels),)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """The numbers of parameters of the run's own task, by role, and of its base; empty where its method says nothing."""
+        counts = self.method.get("parameters")
+        return {role: n for role, n in counts.items() if isinstance(n, int)} if isinstance(counts, dict) else {}
 
     @property
     def dropped(self) -> frozenset[str]:
@@ -223,10 +247,11 @@ def swap_record(
         source: the checkpoint's folder.
         inherited: what it has from there, where the swap starts; the lineage is then part of the record.
     """
-    new_swap = LineageSwap.of(settings.method, {label: plan.names[label] for label in plan.slots}, plan.names_before, plan.names)
+    new_swap = LineageSwap.of_plan(settings.method, plan)
     started = {} if inherited is None else {
         "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, new_swap)],
         "base_sha256": inherited.base_sha256,
+        **({} if inherited.discriminator_sha256 is None else {"discriminator_sha256": inherited.discriminator_sha256}),
     }  # fmt: skip
     return {
         **plain_record(plan.names),

@@ -64,8 +64,13 @@ def commands(parser: argparse.ArgumentParser) -> list[str]:
 
 def _command(command: argparse.ArgumentParser) -> list[str]:
     about = (command.description or "").rstrip(".")
-    options = [_option(action) for action in command._actions if not isinstance(action, argparse._HelpAction)]
-    return [f"{_plain(about[:1].upper() + about[1:])}.\n", *([table(("option", "what it is"), options)] if options else [])]
+    inner = [action.choices for action in command._actions if isinstance(action, argparse._SubParsersAction)]
+    commands_of = [(name, action) for choices in inner for name, action in choices.items()]
+    parts = [part for name, action in commands_of for part in (f"#### {command.prog} {name}\n", *_command(action))]
+    shown = [action for action in command._actions
+             if not isinstance(action, argparse._HelpAction | argparse._SubParsersAction)]  # fmt: skip
+    options = [table(("option", "what it is"), map(_option, shown))] if shown else []
+    return [f"{_plain(about[:1].upper() + about[1:])}.\n", *options, *parts]
 
 
 def _option(action: argparse.Action) -> tuple[str, str]:

@@ -152,7 +152,7 @@ def test_the_scripts_are_there() -> None:
 
 def test_the_step_by_step_command_is_the_one_that_is_run() -> None:
     """tests/upstream/test_data.py runs the README's; the guide's is the same one."""
-    commands = [words for words in shell_lines() if words[:2] == ["python", "src/main.py"] and "swap.yaml" in words]
+    commands = [words for words in shell_lines() if words[:2] == ["python", "src/main.py"] and {"-t", "swap.yaml"} <= {*words}]
     assert len(commands) == 2
     assert commands[0] == commands[1]
 
@@ -236,6 +236,24 @@ def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Call
             cells = [cell(figures["distance at the end"], False), cell(figures["remaining at the end"], True),
                      cell(figures["remaining distance at the end"], False)]  # fmt: skip
             assert f"| {DATA[part]}, {images}, {method} | {figures['runs']} | {' | '.join(cells)} |" in evidence
+
+
+def test_the_evidence_has_the_figures_of_two_tasks(
+    load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = json.loads((RESULTS / "paired_translation.json").read_text())
+    load_script("paired_translation").print_table(results)
+    printed, evidence = capsys.readouterr().out, (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 7
+    assert "\n".join(rows) in evidence
+    assert results["first_restored_to_the_bit"]
+    assert results["second_restored_to_the_bit"]
+    assert f"a U-Net of {results['numbers_of_the_network']:,} numbers" in evidence
+    assert (
+        f"file is {results['numbers_of_the_second_task'] / results['numbers_of_the_network'] * 100:.1f} % of the network"
+        in evidence
+    )
 
 
 def test_the_readme_has_the_figures_of_the_evidence(load_script: Callable[[str], ModuleType]) -> None:

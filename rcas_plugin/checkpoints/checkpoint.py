@@ -26,12 +26,14 @@ class Checkpoint:
         record: what the run recorded beside it; empty where it recorded nothing.
         folder: where it lies; None for one that was never written.
         files: network -> its file.
+        unfolded: the checkpoint that this one was folded from; None where it was not.
     """
 
     contents: Mapping[str, Mapping[str, Any]]
     record: Record = field(default_factory=Record)
     folder: Path | None = None
     files: Mapping[str, Path] = field(default_factory=dict)
+    unfolded: Checkpoint | None = None
 
     @classmethod
     def read(cls, folder: str | Path, *, best: bool = False) -> Checkpoint:
@@ -80,7 +82,7 @@ class Checkpoint:
             network: {**content, "state_dict": fold_state(content["state_dict"]), "optimizer": None}
             for network, content in self.contents.items()
         }
-        return Checkpoint(plain, self.record, self.folder, self.files)
+        return Checkpoint(plain, self.record, self.folder, self.files, self)
 
 
 def _copy(value: Any) -> Any:

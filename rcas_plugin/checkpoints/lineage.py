@@ -5,6 +5,9 @@ before the run's own, `tasks/task-0001.safetensors` and so on; of the run's own 
 alone has them all, and the folders of the runs before may go. Files are shared with the run before by hard links where the file
 system has them. A task holds what differs from the base: after `fine_tune` or `class_swap`, which train all of the generator, it
 takes about as much room as the generator.
+
+Tasks of methods such as `gan_memory` lie apart (`LineageSwap.apart`): each is right for its own labels alone, and is small. They
+share the state before the first of them, and the discriminator of that time, `tasks/discriminator.safetensors`.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import contextlib
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +36,14 @@ from rcas_plugin.checkpoints.tasks import (
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.record import Inheritance, LineageSwap, Record, SlotFigures, read_record
+from rcas_plugin.registry import methods
 from rcas_plugin.watch.observer import read_metrics
 from rcas_plugin.weights.adapters import fold_state
 
 #: In a run's folder: that of the states before it, and in there the pre-trained generator's file.
 FOLDER, BASE = "tasks", "base.safetensors"
+#: Likewise the file of the discriminator that every task starts from where tasks lie apart.
+DISCRIMINATOR = "discriminator.safetensors"
 
 
 class Route(NamedTuple):
@@ -67,22 +73,36 @@ class Lineage:
         return [self.base, *(folded(self.base, self.tasks, index) for index in range(len(self.tasks)))]
 
     @property
+    def anchor(self) -> int:
+        """The index into `states` of the base that tasks apart share; 0 where the last swap is of another kind."""
+        index = len(self.tasks) + 1
+        while index and self._restored[index - 1].apart:
+            index -= 1
+        return index % (len(self.tasks) + 1)
+
+    @property
+    def _restored(self) -> tuple[LineageSwap, ...]:
+        """The swaps after each state: the one at index n leads from state n to the next."""
+        return self.swaps[-len(self.tasks) - 1 :]
+
+    @property
     def routes(self) -> list[Route]:
         """For each label of the run: the state right after the newest swap that made its class, or the base.
 
-        The state of the run itself, which its checkpoint holds, counts as the one behind `states`.
+        The state of the run itself, which its checkpoint holds, counts as the one behind `states`. Where the last tasks lie
+        apart, the state before the first of them makes every label that is none of theirs.
 
         Raises:
             RcasError: the record contradicts itself.
         """
-        restored = self.swaps[-len(self.tasks) - 1 :]
+        first, restored = self.anchor, self._restored
         routes = []
         for name in self.swaps[-1].labels:
-            origins = [Route(state, label) for state, swap in enumerate(restored, 1)
+            origins = [Route(state, label) for state, swap in enumerate(restored, 1) if state > first
                        for label, slot in swap.slots.items() if slot.new == name]  # fmt: skip
-            if not origins and name not in restored[0].labels_before:
+            if not origins and name not in restored[first].labels_before:
                 raise RcasError(f"rcas.json: its lineage does not say where the class {name!r} comes from; take a whole record")
-            routes.append(origins[-1] if origins else Route(0, restored[0].labels_before.index(name)))
+            routes.append(origins[-1] if origins else Route(first, restored[first].labels_before.index(name)))
         return routes
 
 
@@ -100,18 +120,62 @@ def read_lineage(folder: str | Path) -> Lineage:
     return Lineage(record.swaps, base, tuple(tasks))
 
 
-def check_tasks(folder: str | Path, record: Record) -> None:
+def started_lineage(checkpoint: Checkpoint, swap: LineageSwap) -> Lineage:
+    """The lineage of a swap that starts from a checkpoint; what `read_lineage` gives of its folder once that is written.
+
+    Of a folded checkpoint the newest task has its adapters all the same, which those of the swap may build on.
+    """
+    record, state = checkpoint.record, (checkpoint.unfolded or checkpoint).states["ema"]
+    if checkpoint.folder is None or not record.swaps or not (checkpoint.folder / FOLDER).is_dir():
+        return Lineage((swap,), fold_state(state), ())
+    earlier = read_lineage(checkpoint.folder)
+    newest = earlier.swaps[-1]
+    task = task_of(state, earlier.base, newest.slots.keys(), newest.method)
+    return Lineage((*earlier.swaps, swap), earlier.base, (*earlier.tasks, task))
+
+
+def check_tasks(folder: str | Path, record: Record, method: str | None = None) -> None:
     """Raise `RcasError` where a swap cannot start from a run because of a file in its `tasks/`; nothing is written.
 
-    Without that folder there is nothing to check: a swap from there begins a base of its own.
+    Without that folder there is nothing to check: a swap from there begins a base of its own. Where the run's task lies apart
+    the base is what the next one starts from, and has to be there.
+
+    Args:
+        folder: of the run.
+        record: of the run.
+        method: of the swap that starts; None to look at the files alone.
     """
+    if record.swaps and record.swaps[-1].apart:
+        newest, tasks = record.swaps[-1], Path(folder) / FOLDER
+        if method is not None and not (method in methods and methods[method].apart):
+            raise RcasError(
+                f"RCAS.method: {method} changes weights that all labels share, and a run of {newest.method} has them for its new "
+                "classes alone; go on by a method whose tasks lie apart, or start from the run that was there before them"
+            )
+        if not tasks.is_dir():
+            raise RcasError(f"-ckpt: {tasks} is gone, and {newest.method} starts each task from the base in it; put it back")
+        check_file(tasks / DISCRIMINATOR, record.discriminator_sha256)
     if (Path(folder) / FOLDER).is_dir() and record.swaps:
         check_file(Path(folder) / FOLDER / BASE, record.base_sha256)
         for path, sha256 in _task_files(folder, record):
             check_file(path, sha256)
 
 
-def inherit(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
+def base_of(checkpoint: Checkpoint, lineage: Lineage) -> tuple[Mapping[str, Tensor], Mapping[str, Tensor]]:
+    """The plain state dicts of the generator and the discriminator that a task apart starts from.
+
+    Args:
+        checkpoint: that its swap starts from.
+        lineage: of its swap.
+    """
+    states, record = lineage.states, checkpoint.record
+    if lineage.anchor == len(lineage.tasks) or checkpoint.folder is None:
+        return states[lineage.anchor], fold_state(checkpoint.states["discriminator"])
+    path = checkpoint.folder / FOLDER / DISCRIMINATOR
+    return states[lineage.anchor], read_tensors(path, record.discriminator_sha256)[0]
+
+
+def inherit(checkpoint: Checkpoint, folder: str | Path, method: str | None = None) -> Inheritance:
     """Write `tasks/` into the folder of a swap that starts; returns the lineage's part of its record (for `swap_record`).
 
     The process that writes files calls it, once. From a pre-trained checkpoint it writes the base alone. From a swap it links
@@ -121,10 +185,23 @@ def inherit(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
     Args:
         checkpoint: that the swap starts from, read from a folder, adapters and all.
         folder: of the swap that starts.
+        method: of that swap.
 
     Raises:
         RcasError: see `check_tasks`.
     """
+    inherited = _inherit_generator(checkpoint, folder)
+    swaps = checkpoint.record.swaps
+    if method is None or not (method in methods and methods[method].apart):
+        return inherited
+    if swaps and swaps[-1].apart:
+        return replace(inherited, discriminator_sha256=checkpoint.record.discriminator_sha256)
+    state = fold_state(checkpoint.states["discriminator"])
+    return replace(inherited, discriminator_sha256=write_once(Path(folder) / FOLDER / DISCRIMINATOR, state))
+
+
+def _inherit_generator(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
+    """Write the states of the generator; arguments and errors as `inherit`'s."""
     assert checkpoint.folder is not None
     source, record, state = checkpoint.folder, checkpoint.record, checkpoint.states["ema"]
     source_tasks, tasks = source / FOLDER, Path(folder) / FOLDER
@@ -141,7 +218,10 @@ def inherit(checkpoint: Checkpoint, folder: str | Path) -> Inheritance:
     base, _ = read_tensors(source_tasks / BASE)
     name = f"task-{len(record.swaps):04d}.safetensors"
     sha256 = write_task(tasks / name, task_of(state, base, newest.slots.keys(), newest.method))
-    return Inheritance((*earlier, newest.model_copy(update={"task": name, "sha256": sha256})), record.base_sha256)
+    about = {"task": name, "sha256": sha256, "bytes": (tasks / name).stat().st_size}
+    if "generator" in record.parameters:
+        about["parameters"] = record.parameters["generator"]
+    return Inheritance((*earlier, newest.model_copy(update=about)), record.base_sha256)
 
 
 def share_tasks(source: str | Path, folder: str | Path, record: Record) -> None:
@@ -156,7 +236,8 @@ def share_tasks(source: str | Path, folder: str | Path, record: Record) -> None:
     if not source_tasks.is_dir():
         return
     tasks.mkdir(parents=True, exist_ok=True)
-    for path in (source_tasks / BASE, *(path for path, _ in _task_files(source, record))):
+    discriminator = [] if record.discriminator_sha256 is None else [source_tasks / DISCRIMINATOR]
+    for path in (source_tasks / BASE, *discriminator, *(path for path, _ in _task_files(source, record))):
         _share(path, tasks / path.name)
 
 

@@ -1,8 +1,13 @@
-"""One generator of all swaps of a lineage: each label's images come from the state in which its class was made."""
+"""One generator of all swaps of a lineage: each label's images come from the state in which its class was made.
+
+`Router` is such a generator as a network of its own. `route_by_label` makes one of a network in training, for methods whose tasks
+lie apart: in evaluation mode each label is made by its own state, in training mode the network is what it was.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +24,9 @@ from rcas_plugin.gan import as_taken, frozen_eval
 class Router(nn.Module):
     """A generator in StudioGAN's calling convention that makes each label's images with a state of the label's own.
 
-    A batch whose labels share a state gives the very images that a generator with this state gives. A mixed one goes through in a
-    part a state: images are those of a generator that is shown that part alone. The generator's own parameters and buffers are
-    neither used nor changed. Everything is evaluated in evaluation mode; nothing can be trained.
+    Each state that a batch needs makes the whole batch, and each image is taken from its own: images are those that a generator
+    of the state makes of the same batch, to the bit, whatever the other labels' states are. The generator's own parameters and
+    buffers are neither used nor changed. Everything is evaluated in evaluation mode; nothing can be trained.
 
     Args:
         generator: a plain one (without adapters); its class computes, on its device.
@@ -48,26 +53,116 @@ class Router(nn.Module):
                 )
         self.generator = generator
         some = next(iter(expected.values()))
-        self.states = [{key: value.detach().to(expected[key]) for key, value in state.items()} for state in states]
+        # copied: kernels compute other last bits where memory is aligned otherwise than a network's own
+        self.states = [{key: value.detach().to(expected[key], copy=True) for key, value in state.items()} for state in states]
         self.register_buffer("_routes", torch.tensor(routes, dtype=torch.long, device=some.device), persistent=False)
 
     def forward(self, z: Tensor, labels: Tensor, eval: bool = True) -> Tensor:
         """Images (n, channels, height, width) for latents (n, z_dim) and labels (n,), or one-hot (n, labels)."""
-        routes = self._routes[labels.argmax(1) if labels.dim() > 1 else labels]  # type: ignore[index]
-        parts, places = [], []
+        numbers = labels.argmax(1) if labels.dim() > 1 else labels
+
+        def made_by(index: int, inner: Tensor) -> Tensor:
+            taken = as_taken(self.generator, inner)
+            return functional_call(self.generator, self.states[index], (z, taken), {"eval": eval})  # type: ignore[no-any-return]
+
         with frozen_eval(self.generator):
-            for index in routes[:, 0].unique().tolist():
-                place = (routes[:, 0] == index).nonzero()[:, 0]
-                state_labels = as_taken(self.generator, routes[place, 1])
-                parts.append(functional_call(self.generator, self.states[index], (z[place], state_labels), {"eval": eval}))
-                places.append(place)
-        images: Tensor = torch.cat(parts)[torch.cat(places).argsort()]
-        return images
+            return made_by_state(self._routes[numbers], made_by)  # type: ignore[index]
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
         """Move the states wherever the module moves (`to`, `cuda`, `half`)."""
         self.states = [{key: fn(value) for key, value in state.items()} for state in self.states]
         return super()._apply(fn, recurse)
+
+
+def made_by_state(rows: Tensor, made_by: Callable[[int, Tensor], Tensor]) -> Tensor:
+    """Images (n, channels, height, width), each from the state of its row; every state that is needed makes the whole batch.
+
+    Args:
+        rows: (n, 2), the state of each image and the label's number in it.
+        made_by: (state, labels (n,)) -> the batch's images as the state makes them.
+    """
+    images: Tensor | None = None
+    for index in rows[:, 0].unique().tolist():
+        made = made_by(index, rows[:, 1])
+        images = made if images is None else torch.where((rows[:, 0] == index)[:, None, None, None], made, images)
+    assert images is not None
+    return images
+
+
+class LabelRouting:
+    """The forward pass of a generator in training whose labels, in evaluation mode, are made by the states of their own.
+
+    In training mode, and inside `alone`, the pass is the network's own. It is no module: the network's state dict, parameters and
+    buffers are those that it had.
+
+    Args:
+        generator: the network; it makes the labels whose route has a state behind the last one of `before`.
+        before: the states of the base and of the tasks before.
+        routes: for each label the index into `before.states` (or their number, for the network itself), and its number there.
+    """
+
+    def __init__(self, generator: nn.Module, before: Router, routes: Sequence[tuple[int, int]]) -> None:
+        self.generator, self.before, self.bypassed = generator, before, False
+        self.rows = torch.tensor(routes, dtype=torch.long)
+
+    def __call__(self, z: Tensor, label: Tensor | None, *args: Any, **kwargs: Any) -> Tensor:
+        """The images of the pass; arguments are the network's."""
+        forward = type(self.generator).forward
+        if self.generator.training or self.bypassed:
+            return forward(self.generator, z, label, *args, **kwargs)  # type: ignore[no-any-return]
+        if label is None:
+            raise RcasError("a mixture of labels belongs to no task, and so no state of the generator makes its images")
+        rows = self.rows.to(label.device)[label.argmax(1) if label.dim() > 1 else label]
+
+        def made_by(index: int, inner: Tensor) -> Tensor:
+            taken = as_taken(self.generator, inner)
+            if index < len(self.before.states):
+                call = (self.before.generator, self.before.states[index], (z, taken, *args), kwargs)
+                return functional_call(*call)  # type: ignore[no-any-return]
+            with frozen_eval(self.generator):  # upstream trains convolutions as it evaluates, and spectral norm would iterate
+                return forward(self.generator, z, taken, *args, **kwargs)  # type: ignore[no-any-return]
+
+        with frozen_eval(self.before.generator):
+            return made_by_state(rows, made_by)
+
+
+def route_by_label(
+    networks: Iterable[nn.Module], plain: nn.Module, states: Sequence[Mapping[str, Tensor]], routes: Sequence[tuple[int, int]]
+) -> None:
+    """Let networks make each label by a state of the label's own, in evaluation mode.
+
+    Args:
+        networks: G, and its moving average.
+        plain: a network of their class without adapters, on their device; its weights are not used. Nobody else may use it.
+        states: plain state dicts of the base and of the tasks before.
+        routes: for each label the index into `states` (or their number, for the network itself), and its number there.
+    """
+    used = sorted({state for state, _ in routes if state < len(states)})
+    places = {state: place for place, state in enumerate(used)}
+    before = Router(plain, [states[state] for state in used], [(0, 0)] * len(routes))
+    rows = [(places.get(state, len(used)), label) for state, label in routes]
+    for network in networks:
+        network.forward = LabelRouting(network, before, rows)
+
+
+def routing_of(generator: nn.Module) -> LabelRouting | None:
+    """The routing of a network; None where it has none."""
+    forward = vars(generator).get("forward")
+    return forward if isinstance(forward, LabelRouting) else None
+
+
+@contextmanager
+def alone(generator: nn.Module) -> Iterator[None]:
+    """Let a network that is routed by label make every label itself inside the block, in evaluation mode too."""
+    routing = routing_of(generator)
+    if routing is None:
+        yield
+        return
+    before, routing.bypassed = routing.bypassed, True
+    try:
+        yield
+    finally:
+        routing.bypassed = before
 
 
 def load_router(folder: str | Path, generator: nn.Module, *, best: bool = False) -> Router:

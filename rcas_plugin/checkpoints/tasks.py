@@ -21,6 +21,7 @@ from torch import Tensor
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.record import FromFile
+from rcas_plugin.registry import adapters as registered
 from rcas_plugin.weights.adapters import adapted, computed, parts_of, plain_name, rebuilt
 
 #: The one key of a file's metadata; safetensors keeps several in no order, and then the same task would be other bytes.
@@ -70,6 +71,8 @@ class Task:
 def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collection[int], method: str) -> Task:
     """The task of a generator's state: its difference from a base.
 
+    What an adapter has from the tasks before, which its class names in `inherited`, is left out.
+
     Args:
         state: of the evaluated generator, adapters and all.
         base: plain state dict of the generator that the lineage began with.
@@ -84,7 +87,8 @@ def task_of(state: Mapping[str, Any], base: Mapping[str, Tensor], labels: Collec
         plain[name], parts = parts_of(state, name)
         values = {part: value for part, value in parts.items() if not isinstance(value, Tensor)}
         weights[name] = AdaptedWeight(adapter=adapter, values=values)
-        tensors |= {f"{name}/{part}": _own(value) for part, value in parts.items() if part not in values}
+        left_out = {*values, *getattr(registered[adapter], "inherited", ())}
+        tensors |= {f"{name}/{part}": _own(value) for part, value in parts.items() if part not in left_out}
     tensors |= {name: _own(value) for name, value in plain.items() if name not in base or not same_bits(value, base[name])}
     return Task(tensors, tuple(sorted(labels)), method, weights)
 
@@ -168,7 +172,8 @@ def read_tensors(path: Path, sha256: str | None = None) -> tuple[dict[str, Tenso
     check_file(path, sha256)
     try:
         with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (a safetensors file is no mapping)
+            # copied, as kernels compute other last bits with what lies anywhere in a file than with memory of torch's own
+            tensors = {name: _own(file.get_tensor(name)) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
             return tensors, file.metadata() or {}
     except (OSError, SafetensorError):
         raise RcasError(f"{path} cannot be read: it is cut short, or no safetensors file; {CURE}") from None

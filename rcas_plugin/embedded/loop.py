@@ -149,7 +149,7 @@ def _swap(
     settings = settings_of(record, config["RCAS"])
     goes_on = same_swap(record, settings)
     if not goes_on:
-        check_tasks(ckpt_dir, record)
+        check_tasks(ckpt_dir, record, settings.method)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
     before = (
@@ -178,9 +178,10 @@ def _swap(
 
     start = Lifecycle.go_on if goes_on else Lifecycle.begin
     lifecycle = start(method, gan, checkpoint, observe)
-    shown = [int(item) for item in swapped.items]
-    drawn = torch.tensor(plan.drawn(settings.drawn_share))
-    loop = Loop(gan, images[shown], torch.tensor(swapped.labels), drawn, _options(config),
+    drawn = plan.drawn(settings.drawn_share, method_class.draws)
+    shown = swapped.under(drawn)
+    items = [int(item) for item in shown.items]
+    loop = Loop(gan, images[items], torch.tensor(shown.labels), torch.tensor(drawn), _options(config),
                 torch.Generator().manual_seed(seed), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     if goes_on:
         for name, network in gan.networks.items():

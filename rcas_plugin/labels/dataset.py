@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
@@ -81,6 +82,14 @@ class SwapDataset(Dataset[tuple[torch.Tensor, int]]):
 
     def __len__(self) -> int:
         return len(self.items)
+
+    def under(self, labels: Collection[int]) -> SwapDataset:
+        """The same data set with the items of these labels alone."""
+        kept = [position for position in range(len(self)) if self.labels[position] in labels]
+        part = copy.copy(self)
+        part.items, part.labels = [self.items[position] for position in kept], [self.labels[position] for position in kept]
+        part.own = sum(position < self.own for position in kept)
+        return part
 
     def images_of(self, label: int, count: int) -> torch.Tensor:
         """Up to `count` images under a label, evenly spread over those that there are: (n, channels, height, width)."""

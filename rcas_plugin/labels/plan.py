@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from torchvision.datasets.folder import IMG_EXTENSIONS
 
@@ -61,13 +62,16 @@ class LabelPlan:
         """The labels that are drawn for fakes and that have images: remaining ones and slots, ascending."""
         return tuple(sorted({*self.slots, *self.remaining}))
 
-    def drawn(self, share: float = 0.0) -> tuple[int, ...]:
+    def drawn(self, share: float = 0.0, draws: Literal["all", "new"] = "all") -> tuple[int, ...]:
         """The live labels as fakes draw them, each entry alike: a slot stands there so often that the slots have their share.
 
         Args:
             share: of the new classes together, at least, under 1; 0 draws each label as often as any other.
+            draws: `new` for the new classes alone (`Method.draws`).
         """
         slots, remaining = sorted(self.slots), sorted(self.remaining)
+        if draws == "new":
+            return tuple(slots)
         if share <= len(slots) / len(self.live) or not remaining:
             return self.live
         part = Fraction(share).limit_denominator(100)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -91,6 +91,9 @@ class Method:
         former_presets: what the name of a preset meant in an earlier version; a run that recorded it goes on with those values.
         settings: the run's section, an object of `Settings`; a subclass with keys of its own repeats the annotation.
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
+        draws: the labels of a training batch, real and generated: `all`, or `new` for the slots alone. What is judged has all.
+        apart: whether a state of its generator is one for the slots alone, and every other label is made by an earlier state
+            (`rcas_plugin.methods.tasks_apart`).
         gan: the networks, from `attach` on.
         retained: the loss that keeps the remaining labels, where `RCAS.retain` asks for it, before `prepare`.
     """
@@ -99,6 +102,8 @@ class Method:
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     former_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     changes_labels: ClassVar[bool] = False
+    draws: ClassVar[Literal["all", "new"]] = "all"
+    apart: ClassVar[bool] = False
 
     settings: CommonSettings
     gan: Gan

@@ -20,6 +20,7 @@ from rcas_plugin.report.lineage import lineage_rows
 from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_curves, draw_edits, draw_neighbours
 from rcas_plugin.report.runs import Group, Run, common_level, find_runs, group, panels
 from rcas_plugin.report.second import SHOWN, agreement, second_rows
+from rcas_plugin.report.tasks import TASK_HEADS, draw_lineage, task_rows
 from rcas_plugin.report.utility import Section as UtilitySection
 from rcas_plugin.report.utility import utility_section
 from rcas_plugin.report.verdict import verdict
@@ -65,6 +66,8 @@ class Section:
     labels: list[list[str]]
     lineage: list[list[str]] = field(default_factory=list)
     sequence: str = ""
+    states: list[Picture] = field(default_factory=list)
+    tasks: list[list[str]] = field(default_factory=list)
     forgetting: list[list[str]] = field(default_factory=list)
     images: list[Picture] = field(default_factory=list)
     layers: list[Picture] = field(default_factory=list)
@@ -115,6 +118,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "several": len(groups) > 1,
         "first": first_to_reach(groups, level) if level is not None else "",
         "forgetting_heads": HEADS,
+        "task_heads": TASK_HEADS,
         "second": second_rows(groups),
         "second_heads": [name for _, _, name in SHOWN],
         "agreement": agreement(groups),
@@ -135,6 +139,11 @@ def _section(group: Group, stem: Path) -> Section:
         group.name, verdict(run), numbers(group), distances(group), rows_of_parts(run), rows_of_labels(run), lineage_rows(run)
     )
     section.sequence, section.forgetting = sequence_sentence(run), forgetting_rows(run)
+    section.tasks = task_rows(run)
+    if section.lineage:
+        path = stem.with_name(f"{stem.name}_lineage.png")
+        draw_lineage(path, run.record.swaps)
+        section.states = [Picture(path, "", "The states of the lineage, each behind the one that its swap started from")]
     section.images = _images(run, stem)
     _add_edits(section, run, stem)
     _add_neighbours(section, run, stem)

@@ -84,7 +84,7 @@ class Lifecycle:
         lifecycle = cls(method, gan, observer)
         lifecycle.starts = True
         if directory is not None and checkpoint.folder is not None:
-            lifecycle.inherited = inherit(checkpoint, directory)
+            lifecycle.inherited = inherit(checkpoint, directory, method.context.settings.method)
         return lifecycle
 
     @classmethod

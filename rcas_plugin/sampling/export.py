@@ -8,6 +8,7 @@ import inspect
 import io
 import json
 import warnings
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import remove_spectral_norm
 
+from rcas_plugin.checkpoints.router import routing_of
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import frozen_eval, is_stylegan
@@ -76,6 +78,11 @@ def describe(opened: OpenRun, state: int | None = None) -> dict[str, Any]:
 
 
 def _write_safetensors(opened: OpenRun, generator: nn.Module, path: Path, about: str) -> None:
+    if routing_of(generator) is not None:
+        raise RcasError(
+            "-o: the labels of this run have a state of the generator each, and safetensors holds one; export all of them as "
+            ".onnx, or one with --task"
+        )
     tensors = {name: value.detach().cpu().clone().contiguous() for name, value in generator.state_dict().items()}
     path.write_bytes(save(tensors, {KEY: about}))
 
@@ -102,7 +109,7 @@ def _write_onnx(opened: OpenRun, generator: nn.Module, path: Path, about: str) -
         raise RcasError("rcas export: ONNX takes two more packages; pip install 'rcas-plugin[onnx]'") from None
     if is_stylegan(generator):
         raise RcasError("-o: StyleGAN draws noise inside of its layers, which ONNX cannot repeat; export it as .safetensors")
-    model = _Images(plain_copy(generator))
+    model = _plain_model(generator)
     z = opened.gan.latents(2, torch.Generator().manual_seed(0))
     inputs = (z, torch.zeros(2, dtype=torch.long))
     # the exporter of TorchScript needs no further package, and takes the same arguments from torch 2.4 to today's
@@ -124,6 +131,35 @@ def _write_onnx(opened: OpenRun, generator: nn.Module, path: Path, about: str) -
     onnx.checker.check_model(exported)
     path.write_bytes(exported.SerializeToString())
     _hold_against_torch(opened, model, len(json.loads(about)["labels"]), path)
+
+
+class _RoutedImages(nn.Module):
+    """The same of a generator whose labels have a state each: every state makes the batch, as ONNX knows no choice by value."""
+
+    def __init__(self, states: Sequence[nn.Module], rows: Tensor) -> None:
+        super().__init__()
+        self.states = nn.ModuleList(states)
+        self.register_buffer("rows", rows)
+
+    def forward(self, z: Tensor, label: Tensor) -> Tensor:
+        rows = cast(Tensor, self.rows)[label]
+        images: Tensor = self.states[0](z, rows[:, 1], eval=True)
+        for index, state in enumerate(self.states[1:], 1):
+            images = torch.where((rows[:, 0] == index)[:, None, None, None], state(z, rows[:, 1], eval=True), images)
+        return images
+
+
+def _plain_model(generator: nn.Module) -> nn.Module:
+    """A generator, routed by label or not, as a network that can be exported."""
+    routing = routing_of(generator)
+    if routing is None:
+        return _Images(plain_copy(generator))
+    states = []
+    for state in (*routing.before.states, generator.state_dict()):
+        network = copy.deepcopy(routing.before.generator)
+        network.load_state_dict(state)
+        states.append(plain_copy(network))
+    return _RoutedImages(states, routing.rows.cpu())
 
 
 @torch.no_grad()

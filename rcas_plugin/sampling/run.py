@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.checkpoints.lineage import FOLDER, Lineage, read_lineage
+from rcas_plugin.checkpoints.router import route_by_label
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, sample_images
 from rcas_plugin.record import RECORD, LineageSwap, Record, read_record
@@ -48,7 +50,8 @@ class OpenRun:
     """A run's networks and what is known about them.
 
     Attributes:
-        gan: in evaluation mode, with the moving average where the run has one; adapters are folded.
+        gan: in evaluation mode, with the moving average where the run has one; adapters are folded. Where the run's tasks lie
+            apart, `gan.evaluated` makes each label by the state of its own.
         labels: the class behind each label, or None where nothing records it.
         slots: the labels of the run's new classes, ascending; empty for a GAN that was not swapped.
         size: of the images in pixels, which are square.
@@ -159,6 +162,9 @@ def open_run(
     content = read_checkpoint(files["D"])
     builder = Builder.of(root, record, str(content.get("run_name", "")), cfg, studiogan)
     gan = builder.load(best=best)
+    if record.swaps and record.swaps[-1].apart:
+        lineage = read_lineage(root)
+        route_by_label([gan.evaluated], copy.deepcopy(gan.evaluated), lineage.states, lineage.routes)
     path = files.get("G_ema", files["G"]) if gan.ema is not None else files["G"]
     facts = CheckpointFile(root, path, hashlib.sha256(path.read_bytes()).hexdigest(), int(content.get("step", 0)))
     size, num_classes = builder.number("img_size"), builder.number("num_classes")

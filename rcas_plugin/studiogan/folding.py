@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from rcas_plugin.record import Record, plain_record, read_record, write_record
 from rcas_plugin.weights.adapters import adapted, fold_state
 
 #: What of a run's record is true of the folded checkpoint too.
-_KEPT = {"labels_before", "slots", "remaining", "lineage", "base_sha256"}
+_KEPT = {"labels_before", "slots", "remaining", "lineage", "base_sha256", "discriminator_sha256"}
 
 
 def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
@@ -49,7 +50,7 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
         for network, path in files.items():
             content = read_checkpoint(path)
             step = int(path.stem.partition("step=")[2])
-            write_checkpoint(out, network, when, step, _plain(content, record, network, out))
+            write_checkpoint(out, network, when, step, plain_content(content, record, network, out))
     if record.labels:
         kept = record.model_dump(mode="json", include=_KEPT, exclude_unset=True)
         share_tasks(source, out, record)
@@ -58,7 +59,18 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
     return sorted(path.name for path in out.iterdir())
 
 
-def _plain(content: dict[str, Any], record: Record, network: str, out: Path) -> dict[str, Any]:
+def plain_content(content: Mapping[str, Any], record: Record, network: str, out: Path) -> dict[str, Any]:
+    """The content of a checkpoint file with its adapters folded, and an optimiser of a plain network that starts anew.
+
+    Args:
+        content: of the run's file.
+        record: of the run.
+        network: `G`, `D` or `G_ema`.
+        out: the folder that it is written to.
+
+    Raises:
+        RcasError: the record does not say how many parameters the plain network has.
+    """
     plain = {**content, "state_dict": fold_state(content["state_dict"])}
     role = {"G": "generator", "D": "discriminator"}.get(network)
     if content.get("optimizer") and role is not None:

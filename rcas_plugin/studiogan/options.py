@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rcas_plugin.errors import RcasError
+from rcas_plugin.registry import methods
 
 STYLEGANS = ("stylegan2", "stylegan3")
 
@@ -21,6 +22,19 @@ def check_options(cfgs: Any) -> None:
         raise RcasError("LOSS.mh_lambda: 0 takes G's whole loss away, with what a method adds to it; allowed: over 0")
     if not torch.cuda.is_available() and cfgs.RUN.synchronized_bn and cfgs.OPTIMIZATION.world_size > 1:
         raise RcasError("-sync_bn: torch shares batch norm's statistics among GPUs alone; leave the option out on a CPU")
+
+
+def check_apart(RUN: Any, method: str) -> None:
+    """Raise `RcasError` for what upstream does with one generator where each label has a state of its own (`Method.apart`)."""
+    if not methods[method].apart:
+        return
+    if RUN.interpolation:
+        raise RcasError(
+            f"-itp: a mixture of two labels belongs to no task of {method}, and so to no state of the generator; leave it out"
+        )
+    for name, asked in (("-std_stat", RUN.standing_statistics), ("-batch_stat", RUN.batch_statistics)):
+        if asked:
+            raise RcasError(f"{name}: each task of {method} has batch-norm statistics of its own; leave the option out")
 
 
 def _batch(cfgs: Any) -> int:

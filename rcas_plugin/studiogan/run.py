@@ -27,6 +27,7 @@ from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
+from rcas_plugin.studiogan.options import check_apart
 from rcas_plugin.weights.adapters import adapted
 from rcas_plugin.weights.blocks import frozen_in
 
@@ -85,6 +86,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     checkpoint = Checkpoint.read(RUN.ckpt_dir, best=RUN.load_best)
     record = checkpoint.record
     settings = settings_of(record, section)
+    check_apart(RUN, settings.method)
     resumes = same_swap(record, settings)
     mode: Mode = "evaluate" if not RUN.train else "resume" if resumes else "swap"
     classes = data_classes(cfgs.DATA, RUN, cfgs.MISC.no_proc_data)
@@ -107,7 +109,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     if mode != "swap" or not method.changes_labels:
         check_checkpoint(cfgs, checkpoint)
     if mode == "swap":
-        check_tasks(RUN.ckpt_dir, record)
+        check_tasks(RUN.ckpt_dir, record, settings.method)
         check_networks(cfgs, settings, plan, checkpoint, frozen)
     source = str(Path(RUN.ckpt_dir).resolve())
     origin = record.source or source if resumes else source

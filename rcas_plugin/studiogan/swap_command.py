@@ -185,8 +185,12 @@ def run_swap(plan: SwapPlan) -> int:
 
 def sentences_at_end(run: Path) -> list[str]:
     """What the user is told of a run that has ended well: where it is, which state is its best, and its report."""
-    sentences = [f"done: {run}", "it loads in any StudioGAN with the config that trained the first one (-ckpt)"]
-    if (best := read_record(run).best) is not None:
+    record = read_record(run)
+    loads = "it loads in any StudioGAN with the config that trained the first one (-ckpt)"
+    if record.swaps and record.swaps[-1].apart:
+        loads = "every other label is as it was to the bit; rcas memory lists its tasks, and brings them out one by one"
+    sentences = [f"done: {run}", loads]
+    if (best := record.best) is not None:
         sentences.append(f"its best state is step {best.step} (-best loads it): {best.why}")
     if (page := run / REPORT / PAGE).is_file():
         sentences.append(f"its report: {page}")

@@ -47,6 +47,14 @@ def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any
     return state[start + _TABLE], parts
 
 
+def with_adapter(state: Mapping[str, Any], name: str, adapter: nn.Module) -> dict[str, Any]:
+    """A state dict with another adapter around an adapted weight; the table stays."""
+    path, _, tensor = name.rpartition(".")
+    inner = f"{path}{_BETWEEN}{tensor}{_FIRST}"
+    others = {key: value for key, value in state.items() if not key.startswith(inner)}
+    return {**others, **{inner + key: value for key, value in adapter.state_dict().items()}}
+
+
 def attach(network: nn.Module, name: str, table: Tensor, adapter: nn.Module) -> None:
     """Compute a weight of the network from a table by an adapter from now on; on the device and in the type that it had."""
     path, _, tensor = name.rpartition(".")

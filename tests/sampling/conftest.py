@@ -23,10 +23,15 @@ CONFIG = {
 
 
 class Swaps:
-    """A GAN of the gray classes a, b, c; then d for b, which is gray too; then e for a, which has colours. Nothing is judged."""
+    """A GAN of the gray classes a, b, c; then d for b, which is gray too; then e for a, which has colours. Nothing is judged.
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    Args:
+        root: a folder of its own.
+        method: of both swaps.
+    """
+
+    def __init__(self, root: Path, method: str = "fine_tune") -> None:
+        self.root, self.method = root, method
         source = np.random.default_rng(0)
         for index, name in enumerate("abcde"):
             (root / "all" / name).mkdir(parents=True)
@@ -41,7 +46,7 @@ class Swaps:
         data = self.root / classes
         for name in classes:
             shutil.copytree(self.root / "all" / name, data / "train" / name)
-        section = {"method": "fine_tune", "swap": swap, "snapshot_images": 0, "swap_metrics": 0}
+        section = {"method": self.method, "swap": swap, "snapshot_images": 0, "swap_metrics": 0}
         config = self.root / f"{classes}.yaml"
         config.write_text(yaml.safe_dump({**CONFIG, **({"RCAS": section} if swap else {})}))
         return loop.train(config, data, self.root / f"out-{classes}", source, progress=False)

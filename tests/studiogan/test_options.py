@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rcas_plugin import RcasError
-from rcas_plugin.studiogan.options import check_options
+from rcas_plugin.studiogan.options import check_apart, check_options
 
 
 def configurations(**changed: Any) -> Any:
@@ -67,3 +67,16 @@ def test_options_that_work(changed: dict[str, Any], monkeypatch: pytest.MonkeyPa
     """F11: what has no effect on a CPU, or no groups to make, is left alone."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     check_options(configurations(**changed))
+
+
+@pytest.mark.parametrize(
+    ("option", "key"),
+    [("-itp", "interpolation"), ("-std_stat", "standing_statistics"), ("-batch_stat", "batch_statistics")],
+)
+def test_what_one_generator_does_where_each_label_has_its_own(option: str, key: str) -> None:
+    none = {"interpolation": False, "standing_statistics": False, "batch_statistics": False}
+    asked = SimpleNamespace(**{**none, key: True})
+    with pytest.raises(RcasError, match=f"^{option}: .* gan_memory .*leave "):
+        check_apart(asked, "gan_memory")
+    check_apart(asked, "class_swap")
+    check_apart(SimpleNamespace(**none), "gan_memory")

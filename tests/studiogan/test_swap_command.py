@@ -13,11 +13,11 @@ import yaml
 from rcas_plugin import RcasError
 from rcas_plugin.files import write_json
 from rcas_plugin.labels import resolve_labels
-from rcas_plugin.record import Inheritance, read_record, swap_record
+from rcas_plugin.record import Inheritance, LineageSwap, read_record, swap_record, write_record
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan import swap_command
 from rcas_plugin.studiogan.data import folder_classes
-from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, shown
+from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, sentences_at_end, shown
 
 LABELS = ["8", "9", "x"]
 CONFIG = {"DATA": {"name": "toy", "num_classes": 3}, "OPTIMIZATION": {"total_steps": 2450, "g_lr": 0.1}}
@@ -245,3 +245,12 @@ def test_a_swap_of_a_swap_of_a_swap(room: Path, kept: bool, named: bool) -> None
         assert plan(room, source, slot, new).done, "the same command on the run itself"
     assert [next(iter(swap.slots)) for swap in read_record(source).lineage] == [1, 1, 0, 2, 0]
     assert labels == ["8", "rust", "0"]
+
+
+@pytest.mark.parametrize(("method", "said"), [("gan_memory", "rcas memory lists its tasks"), ("fine_tune", "any StudioGAN")])
+def test_what_is_said_of_a_run_at_its_end(method: str, said: str, tmp_path: Path) -> None:
+    swap = LineageSwap.of(method, {1: "d"}, "abc", "adc")
+    write_record(tmp_path, {"lineage": [swap.model_dump(mode="json", exclude_unset=True)]})
+    done, loads = sentences_at_end(tmp_path)
+    assert done == f"done: {tmp_path}"
+    assert said in loads

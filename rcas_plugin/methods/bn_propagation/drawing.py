@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from rcas_plugin.methods.bn_propagation.adapter import ADAPTER
 from rcas_plugin.report.fonts import arrange, legible
 from rcas_plugin.report.pictures import new_figure, save_figure
 from rcas_plugin.weights.adapters import adapted, parts_of
@@ -17,7 +18,9 @@ from rcas_plugin.weights.adapters import adapted, parts_of
 
 def similarity_scores(state: Mapping[str, Any]) -> dict[str, Tensor]:
     """Name of the propagated weight -> similarity scores (new labels, labels before), from a network's state dict."""
-    return {name: parts_of(state, name)[1]["scores"].float().cpu() for name in adapted(state)}
+    return {
+        name: parts_of(state, name)[1]["scores"].float().cpu() for name, adapter in adapted(state).items() if adapter == ADAPTER
+    }
 
 
 def draw_similarity(path: Path, state: Mapping[str, Any], before: Sequence[str], new: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ import hashlib
 import json
 from typing import Any
 
+from rcas_plugin.registry import methods
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.backbones import (
     cache_name,
@@ -29,9 +30,11 @@ def _dataset(original: Any) -> Any:
         data = swap_dataset(base, RUN.swap.plan, RUN.swap.classes, RUN.cfgs.DATA.img_size, RUN.cfgs.RUN.pre_resizer,
                             balance=trains and RUN.cfgs.RUN.train and RUN.swap.settings.balance,
                             share=RUN.swap.settings.drawn_share)  # fmt: skip
-        if trains:
-            RUN.data = data
-        return data
+        if not trains:
+            return data
+        RUN.data = data  # with the images of every label: of what is trained and of what is judged
+        draws = methods[RUN.swap.settings.method].draws
+        return data if draws == "all" or not RUN.cfgs.RUN.train else data.under(RUN.swap.plan.drawn(draws=draws))
 
     return dataset
 

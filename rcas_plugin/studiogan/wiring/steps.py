@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR
+from rcas_plugin.registry import methods
 from rcas_plugin.studiogan.active import RUN
 
 
@@ -55,8 +56,9 @@ def _sample_y(original: Any) -> Any:
     def sample_y(y_sampler: Any, batch_size: int, num_classes: int, device: Any) -> Any:
         if RUN.swap is None or isinstance(y_sampler, int):
             return original(y_sampler=y_sampler, batch_size=batch_size, num_classes=num_classes, device=device)
-        share = RUN.swap.settings.drawn_share if RUN.passes.training else 0.0  # what is judged has every label alike
-        live = torch.tensor(RUN.swap.plan.drawn(share), device=device)
+        plan, settings = RUN.swap.plan, RUN.swap.settings  # what is judged has every label alike
+        labels = plan.drawn(settings.drawn_share, methods[settings.method].draws) if RUN.passes.training else plan.drawn()
+        live = torch.tensor(labels, device=device)
         drawn = original(y_sampler=y_sampler, batch_size=batch_size, num_classes=len(live), device=device)
         return None if drawn is None else live[drawn]
 

@@ -1,0 +1,93 @@
+"""One task of a lineage as a plain StudioGAN checkpoint, which any StudioGAN loads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.checkpoints.folder import write_checkpoint
+from rcas_plugin.checkpoints.lineage import DISCRIMINATOR, FOLDER, Lineage, read_lineage
+from rcas_plugin.checkpoints.tasks import read_tensors
+from rcas_plugin.errors import RcasError
+from rcas_plugin.record import plain_record, write_record
+from rcas_plugin.studiogan.folding import plain_content
+from rcas_plugin.weights.adapters import adapted
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A task that was written as a checkpoint of its own.
+
+    Attributes:
+        files: their names.
+        right: label -> class, for the labels that its generator makes as the lineage does.
+        wrong: label -> class, for those that it does not.
+    """
+
+    files: tuple[str, ...]
+    right: Mapping[int, str]
+    wrong: Mapping[int, str]
+
+
+def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool = False) -> Exported:
+    """Write one task's generator into a folder of its own, as a plain checkpoint; the run is only read.
+
+    The discriminator is the run's own for its own task; of earlier tasks none is kept, and the base's stands there.
+
+    Args:
+        folder: of the run.
+        number: of the task, from 1; 0 for the base.
+        out: a folder without a checkpoint in it.
+        best: take the run's best checkpoint, and not the newest.
+
+    Raises:
+        RcasError: there is no such task, or `out` holds something; or see `read_lineage`.
+    """
+    lineage, checkpoint, target = read_lineage(folder), Checkpoint.read(folder, best=best), Path(out)
+    if not 0 <= number <= len(lineage.tasks) + 1:
+        raise RcasError(f"--task: {number} is no task of {folder}; allowed: 0 (the base) to {len(lineage.tasks) + 1}")
+    if target.is_dir() and any(target.iterdir()):
+        raise RcasError(f"-o: {target} holds files; name a folder of its own")
+    own = number > len(lineage.tasks)
+    generator = checkpoint.folded.states["ema"] if own else lineage.states[number]
+    discriminator = checkpoint.folded.states["discriminator"] if own else _discriminator(Path(folder), checkpoint)
+    for network, content in checkpoint.contents.items():
+        state = discriminator if network == "D" else generator
+        plain = {**_plain(content, checkpoint, network, target), "state_dict": dict(state)}
+        for when in ("current", "best"):
+            write_checkpoint(target, network, when, checkpoint.step, plain)
+    labels, right = labels_of(lineage, number)
+    about = {"config": checkpoint.record.config, "folded_from": str(Path(folder).resolve())}
+    write_record(target, {**plain_record(labels), **about})
+    return Exported(
+        tuple(sorted(path.name for path in target.iterdir())),
+        {label: labels[label] for label in sorted(right)},
+        {label: name for label, name in enumerate(labels) if label not in right},
+    )
+
+
+def _plain(content: Mapping[str, Any], checkpoint: Checkpoint, network: str, out: Path) -> dict[str, Any]:
+    """A file's content with an optimiser that starts anew."""
+    if adapted(content["state_dict"]):
+        return plain_content(content, checkpoint.record, network, out)
+    optimizer = content.get("optimizer")
+    return {**content, "optimizer": {**optimizer, "state": {}}} if optimizer else dict(content)
+
+
+def labels_of(lineage: Lineage, number: int) -> tuple[tuple[str, ...], set[int]]:
+    """The class behind each label of a state, and the labels that it makes as the lineage does."""
+    restored = lineage.swaps[-len(lineage.tasks) - 1 :]
+    labels = restored[number - 1].labels if number else restored[0].labels_before
+    if number > lineage.anchor and restored[number - 1].apart:
+        return labels, set(restored[number - 1].slots)
+    return labels, set(range(len(labels)))
+
+
+def _discriminator(folder: Path, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The base's discriminator where it is kept, else the run's own."""
+    if checkpoint.record.discriminator_sha256 is None:
+        return checkpoint.folded.states["discriminator"]
+    return read_tensors(folder / FOLDER / DISCRIMINATOR, checkpoint.record.discriminator_sha256)[0]
