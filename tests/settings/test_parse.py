@@ -208,5 +208,5 @@ def test_every_key_that_did_something_is_there(name: str) -> None:
     common = {"method": name, "preset": None, "swap": {9: 0}, "add": [], "classes": None, "remaining": "all", "labels": None,
               "new_data": None, "balance": True, "label_lr": {"generator": 1.0, "discriminator": 1.0, "steps": 400},
               "accelerate": False, "snapshot_images": 16, "swap_metrics": 250, "tensorboard": False,
-              "share": 0.0, "second_judge": False, "average": 0.0, "stop": {"patience": 0}}  # fmt: skip
+              "share": 0.0, "second_judge": False, "average": 0.0, "stop": {"patience": 0}, "remaining_data": "real"}  # fmt: skip
     assert parse_settings({"method": name, "swap": {9: 0}}).model_dump() == {**common, **own[name]}
