@@ -53,11 +53,19 @@ def run_grid(args: argparse.Namespace, name: str) -> None:
         if not path.is_file():
             gan = pretrained(args.out, part, data, row.pair[1])
             if row.name == "from scratch":
-                gan = build(len(data.names) - len(row.pair[1]), part.size, part.widths, seed=row.seed + 1)
+                gan = build(len(data.names) - len(row.pair[1]), part.size, part.widths, row.seed + 1, part.backbone)
             slots, new = row.pair
             swap = Swap(data, judges[0], slots, new, judges[1])
             measured = run_row(swap, gan, row.section, row.seed, part, row.few)
             write_json(path, {"section": row.section, "options": OPTIONS, **measured})
+
+
+def parts_of(args: argparse.Namespace) -> list[str]:
+    """The parts of the grid that the options ask for; without one whose data set is not given."""
+    if args.transfer:
+        return ["transfer"]
+    about = (", narrow" if args.narrow else "") + (f", {args.backbone}" if args.backbone != "resnet" else "")
+    return [f"{name}{about}" for name in ("mnist", "cifar", "tiles") if getattr(args, name) and f"{name}{about}" in PARTS]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -67,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--tiles", type=Path, help="a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray")
     parser.add_argument("--narrow", action="store_true",
                         help="narrow networks and a third of the steps, for a processor without fast convolutions")  # fmt: skip
+    parser.add_argument("--backbone", choices=("resnet", "big_resnet"), default="resnet",
+                        help="the embedded networks, or StudioGAN's; big_resnet with --narrow --tiles alone")  # fmt: skip
     parser.add_argument("--transfer", action="store_true",
                         help="the move of a GAN of MNIST's 0 to 4 to 5 to 9, in the place of the class pairs")  # fmt: skip
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD",
@@ -85,15 +95,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     results: dict[str, Any] = {}
     if args.transfer and args.mnist is None:
         parser.error("--transfer is MNIST's; give --mnist")
-    parts = (
-        ("transfer",)
-        if args.transfer
-        else tuple(f"{name}, narrow" if args.narrow else name for name in ("mnist", "cifar", "tiles"))
-    )
-    for name in parts:
+    names = parts_of(args)
+    if not names:
+        parser.error(f"no part of the grid has these options; there are: {'; '.join(PARTS)}")
+    for name in names:
         part = PARTS[name]
-        if getattr(args, part.dataset) is None:
-            continue
         if not args.table:
             run_grid(args, name)
         table = compare(args, name)

@@ -2,9 +2,10 @@
 
     python scripts/bench_utility.py --tiles ../shared/data/magnetic_tiles.zip --cifar ../shared/data/cifar10_subset.zip
 
-For every seed and number of real images a swap is trained with those images of the new class alone, on the embedded networks,
-and its images go into the comparison of `rcas utility`. Each training has a file of its own, so an interrupted grid goes on where
-it was, and several processes may work on one output folder (`--part 0/2` and `--part 1/2`).
+For every seed and number of real images a swap is trained with those images of the new class alone, from the pre-trained GAN that
+scripts/bench_swap.py starts from (`--gans OUT` names its output folder, else it is trained here), and its images go into the
+comparison of `rcas utility`. Each training has a file of its own, so an interrupted grid goes on where it was, and several
+processes may work on one output folder (`--part 0/2` and `--part 1/2`).
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from swap_grid.gans import build, load, pretrain
-from swap_grid.parts import OPTIONS
+from swap_grid.data import load_data
+from swap_grid.gans import load, pretrained_file
+from swap_grid.parts import OPTIONS, PARTS
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -45,8 +47,6 @@ from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.weights.average import Average, tensors_of
 
-#: Of images, and of `g_conv_dim` and `d_conv_dim` of the GANs that are trained here.
-SIZE, WIDTHS = 32, (16, 32)
 #: data set -> (the class that is given up, the new one).
 SWAPS = {"tiles": ("blowhole", "crack"), "cifar": ("truck", "airplane")}
 
@@ -59,13 +59,13 @@ class Data:
         name: of the data set.
         real: training and test images of the remaining and of the new class.
         old: the name of the class that is given up.
-        old_images: its training images, for pre-training alone.
+        gan: the file of the GAN that every swap starts from; it knows the old class, and not the new one.
     """
 
     name: str
     real: Material
     old: str
-    old_images: Tensor
+    gan: Path
 
     @property
     def new(self) -> str:
@@ -77,8 +77,18 @@ class Data:
         return sorted({*self.real.classes, self.old} - {self.new})
 
 
-def read_data(name: str, path: Path, cache: Path) -> Data:
-    """The images of a zip file of train/CLASS/ and valid/CLASS/, unpacked to `cache`."""
+def read_data(args: argparse.Namespace, name: str) -> Data:
+    """A data set's images, of its zip file of train/CLASS/ and valid/CLASS/, and its pre-trained GAN, trained now or before."""
+    path, part_of_grid = getattr(args, name), PARTS[f"{name}, narrow" if args.narrow else name]
+    old, new = SWAPS[name]
+    grid = load_data(name, path, part_of_grid.size)
+    gan = pretrained_file(args.gans or args.out, part_of_grid, grid, (new,))
+    real = without(read_material(*unpacked(path, args.out / "data", name), new, part_of_grid.size, PATTERN), old)
+    return Data(name, real, old, gan)
+
+
+def unpacked(path: Path, cache: Path, name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The files of a zip file, class by class, of train/ and of valid/; unpacked to `cache`, now or before."""
     root = cache / name
     if not root.is_dir():
         with zipfile.ZipFile(path) as archive, tqdm(archive.namelist(), desc=f"unpacking {path.name}", delay=2) as entries:
@@ -86,17 +96,15 @@ def read_data(name: str, path: Path, cache: Path) -> Data:
             for entry in entries:
                 archive.extract(entry, partial)
         partial.rename(root)
-    listed = [
+    train, valid = (
         {folder.name: sorted(str(file) for file in folder.iterdir()) for folder in sorted((root / part).iterdir())}
         for part in ("train", "valid")
-    ]
-    old, new = SWAPS[name]
-    whole = read_material(listed[0], listed[1], new, SIZE, PATTERN)
-    return without(name, whole, old)
+    )
+    return train, valid
 
 
-def without(name: str, whole: Material, old: str) -> Data:
-    """The data set of a swap: the old class's images are set aside."""
+def without(whole: Material, old: str) -> Material:
+    """The images of a swap: those of the old class are set aside."""
     gone = whole.classes.index(old)
     classes = tuple(other for other in whole.classes if other != old)
 
@@ -105,27 +113,11 @@ def without(name: str, whole: Material, old: str) -> Data:
         return replace(left, labels=left.labels - (left.labels > gone).long())
 
     new = classes.index(whole.classes[whole.new])
-    return Data(name, Material(classes, new, kept(whole.train), kept(whole.test)), old,
-                whole.train.images[whole.train.positions(gone)])  # fmt: skip
+    return Material(classes, new, kept(whole.train), kept(whole.test))
 
 
 def in_colour(images: Tensor) -> Tensor:
     return as_floats(images).expand(-1, 3, -1, -1)
-
-
-def pretrained(args: argparse.Namespace, data: Data) -> Gan:
-    """The GAN of the classes without the new one: of a file, or trained now or before."""
-    if args.pretrained is not None:
-        return load(args.pretrained)
-    path = args.out / "pretrain" / f"{data.name}-{args.pretrain_steps}.pth"
-    if not path.is_file():
-        real = data.real.train
-        parts = [data.old_images if name == data.old else real.images[real.positions(data.real.classes.index(name))]
-                 for name in data.labels]  # fmt: skip
-        labels = torch.arange(len(parts)).repeat_interleave(torch.tensor([len(images) for images in parts]))
-        pretrain(path, build(len(parts), SIZE, WIDTHS), in_colour(torch.cat(parts)), labels, {**OPTIONS, "d_updates_per_step": 2},
-                 args.pretrain_steps)  # fmt: skip
-    return load(path)
 
 
 def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple[Gan, LabelPlan]:
@@ -138,7 +130,7 @@ def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple
     plan = resolve_labels(settings, len(data.labels), DataClasses(names, counts), data.labels)
     labels = torch.tensor([plan.class_to_label[label] for label in part.labels.tolist()])
     images = in_colour(part.images)
-    gan = pretrained(args, data)
+    gan = load(data.gan)
     torch.manual_seed(seed)
     method = methods[settings.method](
         Context(settings, plan, seed, args.gan_steps, log=lambda line: None,
@@ -159,8 +151,7 @@ def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple
 
 def generated(args: argparse.Namespace, data: Data, real: int, seed: int) -> Stock:
     """Images of the row's own swap, made now or before."""
-    start = args.pretrain_steps if args.pretrained is None else args.pretrained.stem
-    stem = safe_stem(f"{data.name}-{args.method}-{start}-{args.gan_steps}-{args.generated}-{real}-{seed}")
+    stem = safe_stem(f"{data.gan.stem}-{args.method}-{args.gan_steps}-{args.generated}-{real}-{seed}")
     path = args.out / "generated" / f"{stem}.safetensors"
     if not path.is_file():
         gan, plan = swapped(args, data, real, seed)
@@ -190,8 +181,7 @@ def run_grid(args: argparse.Namespace, data: Data) -> tuple[list[Result], list[C
 def comparison(args: argparse.Namespace, data: Data, size: int, seed: int) -> Experiment:
     """All conditions at one size, with the images of a swap that saw the same real images of the new class."""
     options = Options((size,), 1, tuple(args.amounts), args.steps, 64, args.generated)
-    start = args.pretrain_steps if args.pretrained is None else args.pretrained.stem
-    gan = f"{args.method} {start} {args.gan_steps}"
+    gan = f"{args.method} {data.gan.stem} {args.gan_steps}"
     folder = args.out / "rows" / data.name / f"{size}-{seed}-{options.digest(data.real.fingerprint(), gan)}"
     return Experiment(data.real, options, lambda: generated(args, data, size, seed), folder, first_seed=seed, alone=size)
 
@@ -212,9 +202,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--sizes", type=int, nargs="+", default=list(SIZES), metavar="N", help="real images of the new class")
     add("--seeds", type=int, default=3, help="swaps and classifiers of each size")
     add("--amounts", type=float, nargs="+", default=list(AMOUNTS), metavar="X", help="of generated images")
-    add("--pretrain-steps", type=int, default=3000, metavar="N", help="of the GAN without the new class")
+    add("--narrow", action="store_true", help="networks and images of bench_swap.py's narrow parts")
     add(
-        "--pretrained", type=Path, metavar="FILE", help="that GAN, of bench_swap.py (OUT/pretrain/*.pth), in place of training it"
+        "--gans",
+        type=Path,
+        metavar="OUT",
+        help="bench_swap.py's output folder, whose pre-trained GANs are taken (default: --out)",
     )
     add("--gan-steps", type=int, default=320, metavar="N", help="of each swap")
     add("--steps", type=int, default=300, help="of each classifier")
@@ -225,10 +218,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser.parse_args(arguments)
     found: dict[str, Any] = {}
     for name in SWAPS:
-        path = getattr(args, name)
-        if path is None:
+        if getattr(args, name) is None:
             continue
-        data = read_data(name, path, args.out / "data")
+        data = read_data(args, name)
         try:
             results, choices = run_grid(args, data)
         except KeyboardInterrupt:

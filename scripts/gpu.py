@@ -42,15 +42,16 @@ def _check(args: argparse.Namespace, work: Path) -> int:
     if args.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before torch looks for one
     import torch
+
+    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    if device == "cuda" and not torch.cuda.is_available():
+        return _stop("--device cuda: torch finds no GPU; look at nvidia-smi, or rehearse with --device cpu --reduced")
     from gpu_check.schedule import PARTS, run_parts
     from gpu_check.setup import Setup
 
     from rcas_plugin.files import write_json
     from rcas_plugin.watch.machine import describe_run
 
-    device = args.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if device == "cuda" and not torch.cuda.is_available():
-        return _stop("--device cuda: torch finds no GPU; look at nvidia-smi, or rehearse with --device cpu --reduced")
     head = describe_run()
     head["commit"] = args.commit or head["commit"]
     about = {**head, "device": device, "reduced": args.reduced, "budget_seconds": args.budget}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import importlib.util
 import shutil
 import sys
@@ -22,12 +25,16 @@ from torch.utils.data import TensorDataset
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.embedded import loop
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Method
+from rcas_plugin.metrics import domain, judge
 from rcas_plugin.metrics.judge import Judge, RealData
+from rcas_plugin.report import page
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
+from rcas_plugin.studiogan import folding
 
 from .methods.example import install_example
 from .other_device import pretended_device
@@ -66,9 +73,9 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
         yield other
 
 
-@pytest.fixture
-def pair() -> tuple[Generator, Discriminator]:
-    """An embedded generator and discriminator of 4 labels with lively conditioning and batch-norm statistics."""
+@pytest.fixture(scope="session")
+def lively_pair() -> tuple[tuple[Generator, Discriminator], Tensor]:
+    """The networks of `pair`, which are made once, and torch's random state after that."""
     torch.manual_seed(0)
     generator, discriminator = Generator(z_dim=6, num_classes=4, g_conv_dim=1), Discriminator(num_classes=4, d_conv_dim=2)
     with torch.no_grad():
@@ -79,7 +86,15 @@ def pair() -> tuple[Generator, Discriminator]:
                 buffer.uniform_(0.5, 1.5)
         for _ in range(20):  # spectral norm's vectors settle
             discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
-    return generator, discriminator
+    return (generator, discriminator), torch.get_rng_state()
+
+
+@pytest.fixture
+def pair(lively_pair: tuple[tuple[Generator, Discriminator], Tensor]) -> tuple[Generator, Discriminator]:
+    """An embedded generator and discriminator of 4 labels with lively conditioning and batch-norm statistics."""
+    networks, random_state = lively_pair
+    torch.set_rng_state(random_state)
+    return copy.deepcopy(networks)
 
 
 @pytest.fixture
@@ -118,6 +133,42 @@ def go_on(method: Method, gan: Gan, states: Mapping[str, Mapping[str, Any]], ste
     return lifecycle
 
 
+@contextlib.contextmanager
+def short_endings() -> Iterator[None]:
+    """What takes longest in a run of a few steps takes less: training its judges, and drawing its report or what is
+    folded of it.
+
+    A judge tells these classes, which differ in brightness, after `EPOCHS`; each picture of a report is a plain one.
+    """
+
+    def plain(path: Path, *_: Any, **__: Any) -> None:
+        with atomic_path(path) as temporary:
+            Image.new("RGB", (8, 8)).save(temporary, format="PNG")
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("train_classifier", "train_second_classifier"):
+            patch.setattr(domain, name, functools.partial(_train_briefly, getattr(domain, name)))
+        for module in (page, folding):
+            for name in [name for name in vars(module) if name.startswith("draw_")]:
+                patch.setattr(module, name, plain)
+        yield
+
+
+#: Passes over the images that train a judge of the tests.
+EPOCHS = 40
+
+
+def _train_briefly(train: Callable[..., Any], *data: Any, epochs: int, **options: Any) -> Any:
+    return train(*data, epochs=min(epochs, EPOCHS), **options)
+
+
+@pytest.fixture
+def short_runs() -> Iterator[None]:
+    """`short_endings` for a test that looks neither at the pictures of a report nor at how good a judge is."""
+    with short_endings():
+        yield
+
+
 class Watched:
     """A swap of b for d on the embedded networks, after which the old class's images are gone; with metrics and pictures."""
 
@@ -149,9 +200,13 @@ class Watched:
         """Another run; its folder."""
         section = {"method": "fine_tune", "swap": {"b": "d"}, "snapshot_images": 2, "swap_metrics": 5, **rcas}
         out = self.root / f"out-{len(list(self.root.glob('out*')))}"  # runs of one second would have one name
-        return loop.train(
-            self.config(RCAS=section), self.root / "data", out, self.pretrained, seed=seed, save_freq=1, progress=False
-        )
+        for judges in self.root.glob("out*/domain"):  # trained once
+            shutil.copytree(judges, out / "domain", dirs_exist_ok=True)
+        with short_endings(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr(judge, "STAND_INS", 16)
+            return loop.train(
+                self.config(RCAS=section), self.root / "data", out, self.pretrained, seed=seed, save_freq=1, progress=False
+            )
 
 
 @pytest.fixture(scope="session")
@@ -196,15 +251,23 @@ class OddDiscriminator(nn.Module):
         return {"adv_output": torch.squeeze(self.linear(h)), "cls_output": self.unused(h)}
 
 
-@pytest.fixture
-def odd_pair() -> tuple[OddGenerator, OddDiscriminator]:
+@pytest.fixture(scope="session")
+def lively_odd_pair() -> tuple[tuple[OddGenerator, OddDiscriminator], Tensor]:
+    """The networks of `odd_pair`, which are made once, and torch's random state after that."""
     torch.manual_seed(1)
     generator, discriminator = OddGenerator(), OddDiscriminator()
     with torch.no_grad():
         for _ in range(20):
             images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
             discriminator(images, torch.tensor([0, 2]))
-    return generator, discriminator
+    return (generator, discriminator), torch.get_rng_state()
+
+
+@pytest.fixture
+def odd_pair(lively_odd_pair: tuple[tuple[OddGenerator, OddDiscriminator], Tensor]) -> tuple[OddGenerator, OddDiscriminator]:
+    networks, random_state = lively_odd_pair
+    torch.set_rng_state(random_state)
+    return copy.deepcopy(networks)
 
 
 @pytest.fixture(scope="session")

@@ -167,3 +167,18 @@ def test_what_a_judge_says_of_real_test_images(bench: ModuleType) -> None:
     shown = judge.classifier(data.test_images[data.test_classes == 3]).argmax(1)
     assert said["called"] == {str(digit): float((shown == digit).float().mean()) for digit in range(10)}
     assert sum(said["called"].values()) == pytest.approx(1)
+
+
+def test_the_parts_of_the_grid_that_the_options_name(bench: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    def parts(*, narrow: bool = False, backbone: str = "resnet", transfer: bool = False) -> list[str]:
+        return bench.parts_of(  # type: ignore[no-any-return]
+            argparse.Namespace(mnist=Path(), cifar=None, tiles=Path(), narrow=narrow, backbone=backbone, transfer=transfer)
+        )
+
+    assert parts() == ["mnist", "tiles"]
+    assert parts(narrow=True) == ["mnist, narrow", "tiles, narrow"]
+    assert parts(narrow=True, backbone="big_resnet") == ["tiles, narrow, big_resnet"]
+    assert parts(transfer=True) == ["transfer"]
+    with pytest.raises(SystemExit):
+        bench.main(["--mnist", "mnist.npz", "--backbone", "big_resnet"])
+    assert "no part of the grid has these options" in capsys.readouterr().err

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -19,8 +21,9 @@ from rcas_plugin.embedded import steps
 @pytest.fixture
 def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load_script("bench_utility")
-    monkeypatch.setattr(module, "WIDTHS", (1, 1))
     monkeypatch.setitem(module.OPTIONS, "batch_size", 4)
+    part = replace(module.PARTS["tiles, narrow"], widths=(1, 1), pretrain_steps=1, pretrain_options=module.OPTIONS)
+    monkeypatch.setitem(module.PARTS, "tiles, narrow", part)
     return module
 
 
@@ -51,7 +54,7 @@ def test_a_tiny_grid(bench: ModuleType, tiles: Path, tmp_path: Path, monkeypatch
         begins(self, gan, images, labels, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(steps.Loop, "__init__", watched)
-    options = ["--tiles", tiles, "--sizes", "4", "6", "--seeds", "1", "--amounts", "1", "--pretrain-steps", "1",
+    options = ["--tiles", tiles, "--sizes", "4", "6", "--seeds", "1", "--amounts", "1", "--narrow",
                "--gan-steps", "1", "--steps", "1", "--generated", "4", "--method", "fine_tune",
                "--out", tmp_path / "out"]  # fmt: skip
     command = [str(option) for option in options]
@@ -74,10 +77,11 @@ def test_a_tiny_grid(bench: ModuleType, tiles: Path, tmp_path: Path, monkeypatch
 
 
 def test_the_old_class_is_set_aside(bench: ModuleType, tiles: Path, tmp_path: Path) -> None:
-    data = bench.read_data("tiles", tiles, tmp_path / "cache")
+    args = argparse.Namespace(tiles=tiles, narrow=True, gans=None, out=tmp_path)
+    data = bench.read_data(args, "tiles")
     assert (data.real.classes, data.new, data.old, data.labels) == (
         ("break", "crack", "free"), "crack", "blowhole", ["blowhole", "break", "free"]
     )  # fmt: skip
     assert torch.bincount(data.real.train.labels).tolist() == [12, 12, 12]
     assert all("blowhole" not in file for file in (*data.real.train.files, *data.real.test.files))
-    assert len(data.old_images) == 12
+    assert bench.load(data.gan).generator.num_classes == len(data.labels)

@@ -147,6 +147,7 @@ def test_folds_to_the_same_images(name: str, written: Callable[[str], Fixture]) 
     assert_seen(seen(gan, fixture.expected), fixture.expected)
 
 
+@pytest.mark.usefixtures("short_runs")
 @pytest.mark.parametrize("name", ADAPTED)
 def test_the_command_folds_it(name: str, written: Callable[[str], Fixture], tmp_path: Path) -> None:
     fixture, out = written(name), tmp_path / "folded"

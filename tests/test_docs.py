@@ -197,7 +197,7 @@ def test_the_evidence_has_the_figures_of_the_grid(
         assert f"| {DATA[part]}, {row}" in evidence
 
 
-NARROW = {"mnist, narrow": "MNIST", "tiles, narrow": "magnetic tiles"}
+NARROW = {"mnist, narrow": "MNIST", "cifar, narrow": "CIFAR-10 subset", "tiles, narrow": "magnetic tiles"}
 
 
 @pytest.mark.parametrize("part", NARROW)

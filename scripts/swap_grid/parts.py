@@ -20,11 +20,12 @@ class Part:
         steps: of every run.
         pretrain_steps: of the GAN that the runs start from.
         size: of the images.
-        widths: `g_conv_dim` and `d_conv_dim` of the embedded networks.
+        widths: `g_conv_dim` and `d_conv_dim` of the networks.
         pretrain_options: of the pre-training's optimisers and steps.
         judge_epochs: of the classifiers that judge.
         slot_images: generated images of the slots together that are judged at a time.
         images: likewise of each remaining label.
+        backbone: `resnet`, the embedded networks; or one of StudioGAN's, which then has to be there.
     """
 
     dataset: str
@@ -37,6 +38,7 @@ class Part:
     judge_epochs: int = 4
     slot_images: int = 1000
     images: int = 100
+    backbone: str = "resnet"
 
 
 def _one(olds: tuple[str, ...], new: str) -> tuple[Pair, ...]:
@@ -57,4 +59,5 @@ PARTS: dict[str, Part] = {
     "mnist, narrow": Part("mnist", MNIST_PAIRS[:3], 240, 2000, 16, (8, 16), QUICK, 2, 500, 60),
     "cifar, narrow": Part("cifar", CIFAR_PAIRS[:3], 240, 2500, 16, (8, 16), QUICK, 12, 500, 60),
     "tiles, narrow": Part("tiles", TILE_PAIRS, 240, 4000, 32, (8, 16), QUICK, 40, 500, 60),
+    "tiles, narrow, big_resnet": Part("tiles", TILE_PAIRS, 240, 4000, 32, (8, 16), QUICK, 40, 500, 60, "big_resnet"),
 }

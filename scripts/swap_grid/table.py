@@ -89,12 +89,14 @@ def figures_of(
     reached, hard_reached, hard_plain = (
         min(steps_to_level(one, level), float(steps)) for one, level in ((curve, own), (curve, hard), (baseline, hard))
     )
+    # a baseline that is nowhere better than at its start is there at once; it counts as one step
+    plain_reached, hard_plain = max(steps_to_level(baseline, own), 1.0), max(hard_plain, 1.0)
     before, first, last, plain_last = row["before"], row["curve"]["0"], row["curve"][str(steps)], plain["curve"][str(steps)]
     stale = row["stale"] or first
     found = {
         "steps to fine_tune's end level": reached,
         "level not reached": float(math.isinf(steps_to_level(curve, own))),
-        "steps, of fine_tune's": reached / steps_to_level(baseline, own),
+        "steps, of fine_tune's": reached / plain_reached,
         "steps to the pair's best level": hard_reached,
         "steps to the pair's best level, of fine_tune's": hard_reached / hard_plain,
         "area, of fine_tune's": area_under(until(curve, steps)) / area_under(baseline),

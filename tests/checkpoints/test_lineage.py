@@ -219,7 +219,8 @@ def test_a_run_of_an_earlier_version_is_a_lineage_of_one(room: Room, twice: tupl
 
 
 def test_a_folded_checkpoint_keeps_the_lineage(room: Room, twice: tuple[Path, Path], tmp_path: Path) -> None:
-    run = room.train("adapted", "abcef", twice[1], method="bn_propagation", swap={"a": "f"}, stages={"bn": 1, "ft": 1})
+    run = room.train("adapted", "abcef", twice[1], method="bn_propagation", swap={"a": "f"}, stages={"bn": 1, "ft": 1},
+                     label_start={"iterations": 3, "batch_size": 4})  # fmt: skip
     fold_checkpoint(run, tmp_path / "folded")
     assert read_record(tmp_path / "folded").lineage == read_record(run).lineage
     one, other = (load_router(folder, room.gan(None)) for folder in (run, tmp_path / "folded"))

@@ -20,7 +20,7 @@ from rcas_plugin.report.verdict import verdict
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import METRICS, read_metrics
 
-from ..shared import Watched
+from ..shared import Watched, short_endings
 
 #: Preparation matches the slot to the new class, and each step of training then spoils it.
 MATCHED = {
@@ -41,9 +41,13 @@ def train(watched: Watched, out: Path, ckpt: Path | None = None, **rcas: Any) ->
     return loop.train(config, watched.root / "data", out, ckpt or watched.pretrained, save_freq=1, progress=False)
 
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
+
 @pytest.fixture(scope="module")
 def ruined(watched: Watched, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return train(watched, tmp_path_factory.mktemp("ruined"))
+    with short_endings():
+        return train(watched, tmp_path_factory.mktemp("ruined"))
 
 
 def test_a_run_that_training_makes_worse_keeps_its_start(ruined: Path) -> None:

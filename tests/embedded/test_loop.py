@@ -27,6 +27,8 @@ CONFIG = {
     "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 3},
 }
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 def write(folder: Path, **sections: object) -> Path:
     path = folder / "config.yaml"
@@ -128,6 +130,7 @@ def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow  # the quick tests ask it of two methods in tests/methods/suite.py
 @pytest.mark.parametrize("method", ["fine_tune", "class_swap", "bn_propagation"])
 def test_a_run_that_goes_on_ends_as_if_it_had_not_stopped(
     method: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,8 @@ from .example import example_at_hand
 from .recorder import Line, Recorder, recording, tracing
 from .suite import SAVE_FREQ, TOTAL, Case, ContractSuite, MethodSuite, Run, Runs, cases, write_classes
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 class Killed(BaseException):
     """Ends a run at once."""
@@ -83,7 +85,12 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Embedded:
     return Embedded(tmp_path_factory.mktemp("embedded"))
 
 
-@pytest.fixture(scope="module", params=cases(), ids=str)
+#: Run in the quick tests too: the two cases that lead through all that the suite asks; each takes some ten seconds.
+QUICK = ("class_swap", "bn_propagation")
+PARAMETERS = [case if str(case) in QUICK else pytest.param(case, marks=pytest.mark.slow) for case in cases()]
+
+
+@pytest.fixture(scope="module", params=PARAMETERS, ids=str)
 def runs(
     request: pytest.FixtureRequest, engine: Embedded, example_site: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Runs]:

@@ -14,6 +14,8 @@ from .recorder import contract
 from .suite import Case, MethodSuite, Runs
 from .test_methods import Embedded
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 PAGE = (Path(__file__).parents[2] / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## A new method")[2]
 
 

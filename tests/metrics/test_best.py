@@ -57,13 +57,13 @@ def test_where_none_is_within_the_tolerance_the_nearest_to_it_wins() -> None:
 
 def test_a_slot_that_still_shows_the_old_class_wins_only_over_far_states() -> None:
     assert cost(moment(20, 0.01), BEFORE) == 20
-    assert cost(moment(20, 0.03), BEFORE) == pytest.approx(40)
-    steps = {0: moment(20, 0.04), 50: moment(34)}
+    assert cost(moment(20, 0.11), BEFORE) == pytest.approx(40)
+    steps = {0: moment(20, 0.12), 50: moment(34)}
     assert best_step(steps, BEFORE) == 50
     assert reason(steps, BEFORE, 50) == (
-        "distance 34 to the new class; step 0 is at 20, but 4.0% of its slot still show the old class"
+        "distance 34 to the new class; step 0 is at 20, but 12.0% of its slot still show the old class"
     )
-    assert best_step({0: moment(20, 0.04), 50: moment(80)}, BEFORE) == 0
+    assert best_step({0: moment(20, 0.12), 50: moment(80)}, BEFORE) == 0
     assert best_step({0: moment(20, 0.05, images=20), 50: moment(21, images=20)}, BEFORE) == 0, "one image of twenty"
 
 

@@ -12,6 +12,8 @@ from torch.utils.data import Dataset
 from rcas_plugin.metrics import domain as module
 from rcas_plugin.metrics.domain import domain, features_of, to_unit_range
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 class Squares(Dataset[Any]):
     """Gray squares of three brightnesses, as uint8; counts how often an image is read."""

@@ -22,6 +22,8 @@ from rcas_plugin.settings import parse_settings
 JudgeOf = Callable[..., Judge]
 TARGETS = [index // 8 for index in range(32)]
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 def plan_of(names: str = "abcd", counts: tuple[int, ...] = (8, 8, 8, 8), **section: object) -> LabelPlan:
     return resolve_labels(parse_settings({"swap": {"b": "d"}, **section}), 3, DataClasses(tuple(names), counts), "abc")

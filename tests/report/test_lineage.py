@@ -49,6 +49,7 @@ def test_each_swap_has_a_row_with_its_class_then_and_now(run: Path) -> None:
     assert rows[2][7] == now["d"][0]
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_the_page_shows_it(run: Path, watched: Watched, tmp_path: Path) -> None:
     page = Page(write_report([run], tmp_path / "out"))
     assert "Lineage" in page.text

@@ -42,6 +42,7 @@ class Page(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_the_four_numbers_are_those_of_the_file(watched: Watched, tmp_path: Path) -> None:
     page = Page(write_report([watched.run], tmp_path))
     last = json.loads((watched.run / METRICS).read_text())["steps"][str(Run.read(watched.run).best_step)]
@@ -77,6 +78,7 @@ def test_it_is_one_file_that_reads_without_its_pictures(watched: Watched, tmp_pa
             image.verify()
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_it_says_what_the_run_was(watched: Watched, tmp_path: Path) -> None:
     text = " ".join(Page(write_report([watched.run], tmp_path)).text)
     metrics = json.loads((watched.run / METRICS).read_text())
@@ -93,6 +95,7 @@ def test_it_says_what_the_run_was(watched: Watched, tmp_path: Path) -> None:
     assert "0 of" in text, "fine_tune edits nothing before the first step"
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_names_are_text_and_nothing_else(watched: Watched, tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
@@ -103,6 +106,7 @@ def test_names_are_text_and_nothing_else(watched: Watched, tmp_path: Path) -> No
     assert "Class swap: b → <b>&d" in page.text
 
 
+@pytest.mark.usefixtures("short_runs")
 @pytest.mark.parametrize("method", ["../elsewhere/x", "{root}/elsewhere/x", "a\0b", "x" * 5000, "nul", "", ["a"], None])
 def test_a_strangers_method_is_no_path(method: Any, tmp_path: Path) -> None:
     """S2: whatever rcas.json calls its method, every file lands in the folder that was asked for."""
@@ -140,6 +144,7 @@ def a_run(folder: Path, method: str, distances: list[float], **settings: Any) ->
     return folder
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_runs_that_differ_in_the_seed_are_one_line(tmp_path: Path) -> None:
     folders = [a_run(tmp_path / "a", "x", [100, 60, 20]), a_run(tmp_path / "b", "x", [100, 40, 10]),
                a_run(tmp_path / "c", "y", [100, 80, 50])]  # fmt: skip
@@ -201,6 +206,7 @@ def test_a_folder_without_metrics_is_named(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     run = a_run(tmp_path / "a", "x", [100, 4])
@@ -220,6 +226,7 @@ def test_durations() -> None:
     assert [duration(seconds) for seconds in (8.4, 89, 600, 7200)] == ["8 s", "89 s", "10 min", "2.0 h"]
 
 
+@pytest.mark.usefixtures("short_runs")
 def test_a_second_judge_and_what_is_forgotten_are_on_the_page(watched: Watched, tmp_path: Path) -> None:
     runs = [watched.swap(second_judge=True), watched.swap(second_judge=True, retain=1.0)]
     content = json.loads((runs[0] / METRICS).read_text())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -21,30 +22,44 @@ from rcas_plugin.studiogan.folding import fold_checkpoint
 from rcas_plugin.watch.snapshots import load_snapshot
 from rcas_plugin.weights.adapters import adapted
 
+from ..shared import short_endings
 
-@pytest.fixture
-def run(tmp_path: Path) -> Path:
-    """Labels a, b, pre-trained for a step; then b becomes c and d is added, in one step of each stage."""
+pytestmark = pytest.mark.usefixtures("short_runs")
+
+
+@pytest.fixture(scope="module")
+def swapped(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels a, b, pre-trained for a step; then b becomes c and d is added, in one step of each stage; the config beside it."""
+    root = tmp_path_factory.mktemp("swapped")
     for index, name in enumerate("abcd"):
-        (tmp_path / "data" / "train" / name).mkdir(parents=True)
+        (root / "data" / "train" / name).mkdir(parents=True)
         for number in range(4):
-            Image.new("L", (32, 32), 50 * index + number).save(tmp_path / "data" / "train" / name / f"{number}.png")
+            Image.new("L", (32, 32), 50 * index + number).save(root / "data" / "train" / name / f"{number}.png")
     config: dict[str, Any] = {
         "DATA": {"name": "toy", "img_size": 32, "num_classes": 2},
         "MODEL": {"z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
         "OPTIMIZATION": {"batch_size": 4, "total_steps": 1},
     }
-    (tmp_path / "pretrain.yaml").write_text(yaml.safe_dump(config))
-    old = tmp_path / "old" / "train"
+    (root / "pretrain.yaml").write_text(yaml.safe_dump(config))
+    old = root / "old" / "train"
     old.mkdir(parents=True)
     for name in "ab":
-        (old / name).symlink_to(tmp_path / "data" / "train" / name)
-    pretrained = embedded.train(tmp_path / "pretrain.yaml", tmp_path / "old", tmp_path / "out", progress=False)
+        (old / name).symlink_to(root / "data" / "train" / name)
+    pretrained = embedded.train(root / "pretrain.yaml", root / "old", root / "out", progress=False)
     config["DATA"]["num_classes"], config["OPTIMIZATION"]["total_steps"] = 3, 2
     config["RCAS"] = {"method": "bn_propagation", "swap": {"b": "c"}, "add": ["d"], "stages": {"bn": 1},
                       "label_start": {"how": "mean"}, "snapshot_images": 2}  # fmt: skip
-    (tmp_path / "swap.yaml").write_text(yaml.safe_dump(config))
-    return embedded.train(tmp_path / "swap.yaml", tmp_path / "data", tmp_path / "out", pretrained, progress=False)
+    (root / "swap.yaml").write_text(yaml.safe_dump(config))
+    with short_endings():
+        trained = embedded.train(root / "swap.yaml", root / "data", root / "out", pretrained, progress=False)
+    return trained.rename(root / "run")
+
+
+@pytest.fixture
+def run(swapped: Path, tmp_path: Path) -> Path:
+    """A copy of the run, to be changed, and of its config, `swap.yaml`."""
+    shutil.copy(swapped.with_name("swap.yaml"), tmp_path)
+    return Path(shutil.copytree(swapped, tmp_path / "run"))
 
 
 def test_a_plain_checkpoint_with_the_same_images(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,10 +13,13 @@ import pytest
 import torch
 from PIL import Image
 
+from rcas_plugin import RcasError
 from rcas_plugin.cli import main
+from rcas_plugin.data.check import Preparation
 from rcas_plugin.files import write_json
 from rcas_plugin.studiogan.active import ActiveRun
 from rcas_plugin.studiogan.backbones import fingerprint
+from rcas_plugin.studiogan.look import _check_valid
 from rcas_plugin.studiogan.wiring.data import _cached_apart
 
 DATA = {"name": "toy", "img_size": 32, "num_classes": 2}
@@ -71,6 +74,16 @@ def images(folder: Path, count: int = 3) -> Path:
         pixels = np.random.default_rng(number).integers(0, 65536, (50, 40)).astype(np.uint16)
         Image.fromarray(pixels).save(folder / f"{number}.png")
     return folder
+
+
+@pytest.mark.parametrize("broken", [False, True])
+def test_what_is_tested_on_is_looked_at_like_what_is_trained_on(tmp_path: Path, broken: bool) -> None:
+    files = images(tmp_path / "valid" / "a")
+    Image.new("L", (20, 40)).save(files / "3.png")
+    if broken:
+        (files / "2.png").write_bytes(b"cut off")
+    with pytest.raises(RcasError, match=r"2\.png cannot be read" if broken else "--pre_resizer is missing"):
+        _check_valid(tmp_path / "valid", "valid", Preparation(32), None)
 
 
 @pytest.mark.parametrize("where", ["data", "new"])

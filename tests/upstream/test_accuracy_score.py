@@ -14,6 +14,8 @@ from rcas_plugin.studiogan.accuracy_score import EPOCHS, SCORES
 
 from .conftest import Trained, run_main, write_config, write_images
 
+pytestmark = pytest.mark.slow
+
 ONE_EPOCH: dict[str, Any] = {EPOCHS: "1"}
 EVALUATE = ("-metrics", "none", "--num_workers", "0", "--seed", "1")
 
@@ -32,7 +34,6 @@ def scored(trained: Trained, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return trained.checkpoint, ended.stdout + ended.stderr
 
 
-@pytest.mark.slow
 def test_both_scores_of_a_custom_data_set(scored: tuple[Path, str]) -> None:
     """A name of its own was a KeyError, three labels have no best five, and the file's name was unbound."""
     checkpoint, output = scored
@@ -48,7 +49,6 @@ def test_both_scores_of_a_custom_data_set(scored: tuple[Path, str]) -> None:
         assert content["epoch"] == 1
 
 
-@pytest.mark.slow
 def test_the_test_images_are_others_than_the_training_images(scored: tuple[Path, str]) -> None:
     """Upstream's validates on what it trains on."""
     checkpoint, output = scored
@@ -58,7 +58,6 @@ def test_the_test_images_are_others_than_the_training_images(scored: tuple[Path,
     assert "tested on the 6 images of DATA/valid" in output
 
 
-@pytest.mark.slow
 def test_of_a_swap_only_live_labels_and_the_new_class_count(trained: Trained, tmp_path: Path) -> None:
     """The slot's images are the new class's, a label that was dropped is never drawn, and -resume_ct goes on."""
     section = {"swap": {"b": "d"}, "remaining": ["a"], "snapshot_images": 0, "swap_metrics": 0, "label_start": {"how": "keep"}}

@@ -39,6 +39,9 @@ BACKBONES: dict[str, dict[str, Any]] = {
     "big_resnet_deep_studiogan": {"MODEL": {"backbone": "big_resnet_deep_studiogan", **BIG, "g_depth": 1, "d_depth": 1}},
     "stylegan2": {**STYLE, "MODEL": {**STYLE["MODEL"], "backbone": "stylegan2"}},
 }
+#: Of each family one is in the quick tests; those that are wide or deep are not.
+SLOW = ("resnet-without-sn", "resnet-ac", "deep_conv", "big_resnet_deep_legacy", "big_resnet_deep_studiogan")
+NAMES = [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in BACKBONES]
 
 
 def build(studiogan: Path, folder: Path, name: str, classes: int = 3) -> Gan:
@@ -51,7 +54,7 @@ def build(studiogan: Path, folder: Path, name: str, classes: int = 3) -> Gan:
 
 
 @pytest.mark.usefixtures("narrow_stylegan")
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
 def test_importance_equals_the_loop(name: str, studiogan: Path, tmp_path: Path) -> None:
     gan = build(studiogan, tmp_path, name)
     with torch.no_grad():  # spectral norm's vectors and batch norm's statistics leave their initial values
@@ -91,7 +94,7 @@ def test_importance_equals_the_loop(name: str, studiogan: Path, tmp_path: Path) 
 
 
 @pytest.mark.usefixtures("narrow_stylegan")
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
 def test_the_shapes_that_a_checkpoint_is_checked_against_are_the_networks(
     name: str, studiogan: Path, upstream: Callable[[str], Any], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from rcas_plugin.weights.label_bound import find_label_bound
 
 from .. import warm_python
 from .conftest import Trained
-from .test_backbones import BACKBONES, build
+from .test_backbones import NAMES, build
 
 #: (tensors of G, tensors of D) that have a row or a column a label.
 EXPECTED = {
@@ -32,7 +32,7 @@ EXPECTED = {
 
 
 @pytest.mark.usefixtures("narrow_stylegan")
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
 def test_found_and_matched_with_every_other_label_left_as_it_was(name: str, studiogan: Path, tmp_path: Path) -> None:
     gan = build(studiogan, tmp_path, name)
     found = find_label_bound(gan, 3)

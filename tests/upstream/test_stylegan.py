@@ -184,7 +184,7 @@ SINGLE: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.usefixtures("narrow_stylegan")
-@pytest.mark.parametrize("backbone", ["resnet", "deep_conv", "stylegan2"])
+@pytest.mark.parametrize("backbone", ["resnet", pytest.param("deep_conv", marks=pytest.mark.slow), "stylegan2"])
 @pytest.mark.parametrize("conditioning", SINGLE)
 def test_a_single_image_has_the_outputs_of_one_among_others(
     conditioning: str, backbone: str, studiogan: Path, tmp_path: Path

@@ -16,6 +16,8 @@ from rcas_plugin.embedded import loop
 from rcas_plugin.report.utility import UTILITY, read_utility
 from rcas_plugin.utility import experiment
 
+from ..shared import short_endings
+
 CONFIG = {
     "DATA": {"name": "digits", "img_size": 32, "num_classes": 3},
     "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
@@ -47,7 +49,8 @@ def swapped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     (root / "0").rename(root / "data" / "train" / "0")
     section = {"method": "fine_tune", "swap": {"3": "0"}, "snapshot_images": 2, "swap_metrics": 5}
     config.write_text(yaml.safe_dump({**CONFIG, "RCAS": section}))
-    return loop.train(config, root / "data", root / "swap", pretrained, progress=False), root / "data"
+    with short_endings():
+        return loop.train(config, root / "data", root / "swap", pretrained, progress=False), root / "data"
 
 
 def test_from_a_run_to_its_report(

@@ -144,6 +144,7 @@ def gains(draw: Callable[[str, int], torch.Tensor], folder: Path) -> dict[tuple[
     return {(gain.condition, gain.over): gain.figures.sensitivity[0] for gain in utility.gains}
 
 
+@pytest.mark.slow
 def test_good_generated_images_help_and_bad_ones_harm(tmp_path: Path) -> None:
     """Two real images show one kind of the new class: generated ones of both kinds help, and those of another class harm."""
 

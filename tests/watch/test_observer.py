@@ -21,6 +21,8 @@ from rcas_plugin.watch.observer import METRICS, Observer, load_neighbours, newes
 
 from ..shared import Watched
 
+pytestmark = pytest.mark.usefixtures("short_runs")
+
 
 def test_the_metrics_of_each_moment_are_there(watched: Watched) -> None:
     found = read_metrics(watched.run)
