@@ -15,6 +15,8 @@ from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
 from rcas_plugin.methods.gan_memory.low_rank import LOW_RANK, LowRankStyle
 from rcas_plugin.methods.gan_memory.method import GanMemory
+from rcas_plugin.methods.piggyback.adapter import FILTERS, Filters
+from rcas_plugin.methods.piggyback.method import Piggyback
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.registry import adapters, callbacks, losses, methods
 from rcas_plugin.weights.own_labels import OWN_LABELS, OwnLabels
@@ -23,7 +25,9 @@ methods.register("bn_propagation")(BnPropagation)
 methods.register("class_swap")(ClassSwap)
 methods.register("fine_tune")(FineTune)
 methods.register("gan_memory")(GanMemory)
+methods.register("piggyback")(Piggyback)
 adapters.register(ADAPTER)(Propagation)
+adapters.register(FILTERS)(Filters)
 adapters.register(OWN_LABELS)(OwnLabels)
 adapters.register(STYLE)(Style)
 adapters.register(LOW_RANK)(LowRankStyle)

@@ -72,6 +72,7 @@ losses: Table[Any] = Table("loss", third_parties.load)
 callbacks: Table[Any] = Table("callback", third_parties.load)
 #: Parametrizations of upstream's weights; each is rebuilt from a checkpoint by its class method `rebuild(parts)`, or
 #: `rebuild(parts, earlier=())` where it builds on those of the same weight in the swaps before (see `weights.adapters.rebuilt`).
+#: A class whose state repeats parts of those, so that a checkpoint is whole, names them in `inherited`: tasks leave them out.
 adapters: Table[Any] = Table("adapter", third_parties.load)
 #: What importance differentiates: (D's outputs, labels (n,)) -> (n,).
 objectives: Table[Any] = Table("objective", third_parties.load)

@@ -6,6 +6,7 @@ With a StudioGAN at hand it runs StudioGAN's main.py; without one, the embedded 
 from __future__ import annotations
 
 import argparse
+import resource
 import shutil
 import subprocess
 import sys
@@ -115,7 +116,8 @@ def main() -> None:
                   f"| {at['remaining']['recognised']:.0%} | {at['new']['frechet_distance']:.1f} |")  # fmt: skip
     for method, run in found.items():
         print(f"\n{method}: {verdict(run)}")
-    print(f"\n{time.perf_counter() - start:.0f} s. Open the report: {_short(page)}")
+    processor = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    print(f"\n{time.perf_counter() - start:.0f} s, {processor:.0f} s of processor time. Open the report: {_short(page)}")
 
 
 def _in_short(metrics: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,8 +167,9 @@ def plan_and_settings(method: str, **section: Any) -> tuple[LabelPlan, Any]:
             },
         ),
         ("bn_propagation", {"label_start": {"iterations": 2}, "stages": {"bn": 1, "ft": 2}}),
+        ("piggyback", {"filters": {"how": "task"}, "linear0": "copy"}),
     ],
-    ids=["fine_tune", "class_swap", "rcas", "bn_propagation"],
+    ids=["fine_tune", "class_swap", "rcas", "bn_propagation", "piggyback"],
 )
 def test_a_whole_swap(pair: Pair, device: torch.device, method: str, section: dict[str, Any], tmp_path: Path) -> None:
     """From the pre-trained weights to the folded ones; the loop's random numbers come from the CPU, so both see the same."""

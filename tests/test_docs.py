@@ -238,6 +238,24 @@ def test_the_evidence_has_the_figures_of_few_images(part: str, load_script: Call
             assert f"| {DATA[part]}, {images}, {method} | {figures['runs']} | {' | '.join(cells)} |" in evidence
 
 
+def test_the_evidence_has_the_figures_of_two_tasks(
+    load_script: Callable[[str], ModuleType], capsys: pytest.CaptureFixture[str]
+) -> None:
+    results = json.loads((RESULTS / "paired_translation.json").read_text())
+    load_script("paired_translation").print_table(results)
+    printed, evidence = capsys.readouterr().out, (ROOT / "docs" / "evidence.md").read_text(encoding="utf-8")
+    rows = [line for line in printed.splitlines() if line.startswith("| ")]
+    assert len(rows) == 2 + 7
+    assert "\n".join(rows) in evidence
+    assert results["first_restored_to_the_bit"]
+    assert results["second_restored_to_the_bit"]
+    assert f"a U-Net of {results['numbers_of_the_network']:,} numbers" in evidence
+    assert (
+        f"file is {results['numbers_of_the_second_task'] / results['numbers_of_the_network'] * 100:.1f} % of the network"
+        in evidence
+    )
+
+
 def test_the_readme_has_the_figures_of_the_evidence(load_script: Callable[[str], ModuleType]) -> None:
     cell, readme = cell_of(load_script), README.read_text(encoding="utf-8")
     grid = {part: table_of("bench_swap.json", part) for part in DATA}

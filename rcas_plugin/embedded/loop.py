@@ -155,9 +155,9 @@ def _swap(
     before = (
         len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config["MODEL"], num_classes)
     )
-    plan = resolve_labels(settings, num_classes, classes, recorded, num_before=before, dropped=record.dropped,
-                          former=() if goes_on else record.former)  # fmt: skip
     method_class = methods[settings.method]
+    plan = resolve_labels(settings, num_classes, classes, recorded, num_before=before, dropped=record.dropped,
+                          former=() if goes_on else record.former, shown=method_class.shown(settings))  # fmt: skip
     method_class.check(settings, plan, total)
     if not method_class.changes_labels:
         _check_fits(checkpoint, gan)
@@ -178,8 +178,8 @@ def _swap(
 
     start = Lifecycle.go_on if goes_on else Lifecycle.begin
     lifecycle = start(method, gan, checkpoint, observe)
-    drawn = plan.drawn(settings.drawn_share, method_class.draws)
-    shown = swapped.under(drawn)
+    drawn = method_class.drawn(settings, plan)
+    shown = swapped if method_class.shown(settings) == "all" else swapped.under(plan.slots)
     items = [int(item) for item in shown.items]
     loop = Loop(gan, images[items], torch.tensor(shown.labels), torch.tensor(drawn), _options(config),
                 torch.Generator().manual_seed(seed), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip

@@ -97,6 +97,9 @@ class Loop:
     def _update_discriminator(self, step: int) -> None:
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
         real, real_labels = self.images[pick], self.labels[pick]
+        replay = None if self.lifecycle is None else self.lifecycle.method.replay
+        if replay is not None:
+            real, real_labels = replay(real, real_labels, real.device)
         with torch.no_grad():
             fake, fake_labels, latents = self._fakes()
         judge = self.gan.discriminator

@@ -26,7 +26,7 @@ class LabelPlan:
     Attributes:
         num_classes: K, the labels of the GAN that is trained.
         slots: label of each new class -> its index in the data set, or None where `new_data` holds its images.
-        remaining: label -> index of its class in the data set.
+        remaining: label -> index of its class in the data set, or None where it has no images and needs none.
         names: the name of the class behind each of the K labels, after the swap.
         names_before: the names behind the labels of the pre-trained GAN; as many, unless a method changes their number.
         new_files: label -> the image files of a new class from a folder of its own.
@@ -37,7 +37,7 @@ class LabelPlan:
 
     num_classes: int
     slots: Mapping[int, int | None]
-    remaining: Mapping[int, int]
+    remaining: Mapping[int, int | None]
     names: tuple[str, ...]
     names_before: tuple[str, ...]
     new_files: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
@@ -59,7 +59,7 @@ class LabelPlan:
 
     @property
     def live(self) -> tuple[int, ...]:
-        """The labels that are drawn for fakes and that have images: remaining ones and slots, ascending."""
+        """The labels that are drawn for fakes: remaining ones and slots, ascending."""
         return tuple(sorted({*self.slots, *self.remaining}))
 
     def drawn(self, share: float = 0.0, draws: Literal["all", "new"] = "all") -> tuple[int, ...]:
@@ -82,8 +82,7 @@ class LabelPlan:
     @property
     def class_to_label(self) -> dict[int, int]:
         """Index of a class in the data set -> the label that its images carry; other classes are left out."""
-        moved = {index: label for label, index in self.slots.items() if index is not None}
-        return {**{index: label for label, index in self.remaining.items()}, **moved}
+        return {index: label for label, index in (*self.remaining.items(), *self.slots.items()) if index is not None}
 
 
 def resolve_labels(
@@ -95,6 +94,7 @@ def resolve_labels(
     num_before: int | None = None,
     dropped: Collection[str] = (),
     former: Collection[str] = (),
+    shown: Literal["all", "new"] = "all",
     key: str = "RCAS.labels",
 ) -> LabelPlan:
     """Work out which class of the data set stands behind which label.
@@ -109,6 +109,7 @@ def resolve_labels(
         num_before: the labels of the pre-trained GAN, where they may be more or fewer; K by default.
         dropped: classes that an earlier swap has left without images; they need none.
         former: recorded classes that an earlier swap has replaced.
+        shown: whose images training takes from the data set (`Method.shown`); with `new` a remaining label needs none.
         key: what the user names the pre-trained labels with, for sentences.
 
     Raises:
@@ -152,10 +153,10 @@ def resolve_labels(
         after[label] = str(ref) if index is None else classes.names[index]
     for label in slots:
         _check_new(after, label, slots, names_before, _key_of(settings, label, before), key)
-    remaining = _remaining(settings, names, slots, classes, {after[label] for label in slots}, dropped, key)
+    remaining = _remaining(settings, names, slots, classes, {after[label] for label in slots}, dropped, key, shown)
 
     counts = {label: len(new_files[label]) if index is None else classes.counts[index] for label, index in slot_index.items()}
-    counts.update({label: classes.counts[index] for label, index in remaining.items()})
+    counts.update({label: 0 if index is None else classes.counts[index] for label, index in remaining.items()})
     return LabelPlan(num_classes, slot_index, remaining, tuple(after), names_before, new_files, counts,
                      how in ("folders", "other folders"), _remarks(how, names_before, recorded, key))  # fmt: skip
 
@@ -242,13 +243,14 @@ def _remaining(
     taken: Collection[str],
     dropped: Collection[str],
     key: str,
-) -> dict[int, int]:
-    """Label -> class index of the labels that stay, each with images."""
+    shown: Literal["all", "new"],
+) -> dict[int, int | None]:
+    """Label -> class index of the labels that stay, each with images; None for one that has none and needs none."""
     folders = {name: index for index, name in enumerate(classes.names) if classes.counts[index]}
     if settings.remaining == "all":
         chosen = [label for label, name in enumerate(names) if label not in slots and name not in dropped]
         for label in chosen:
-            if names[label] not in folders:
+            if names[label] not in folders and shown == "all":
                 raise RcasError(_without_images(label, names, folders, taken, key))
         if not chosen and len(slots) < len(names):
             raise RcasError("RCAS.remaining: no label remains; allowed: all, with images of at least one class beside the swap")
@@ -263,10 +265,10 @@ def _remaining(
             label = label_or_none
             if label in slots:
                 raise RcasError(f"RCAS.remaining: slot {ref} of RCAS.swap cannot remain as well; leave it out of one of the two")
-            if names[label] not in folders:
+            if names[label] not in folders and shown == "all":
                 raise RcasError(f"RCAS.remaining: label {label} ({names[label]}) has no images; leave it out")
             chosen.append(label)
-    return {label: folders[names[label]] for label in chosen}
+    return {label: folders.get(names[label]) for label in chosen}
 
 
 def _without_images(label: int, names: Sequence[str], folders: Collection[str], taken: Collection[str], key: str) -> str:
@@ -277,6 +279,7 @@ def _without_images(label: int, names: Sequence[str], folders: Collection[str], 
     return (
         f"RCAS.remaining: label {label} is to stay, and the data set has no images of its class {names[label]!r}; "
         f"{rename if folder is not None else f'put them back (or correct its name in {key})'}, "
+        "set RCAS.remaining_data to replay, which draws them from the pre-trained generator, "
         "or list in RCAS.remaining the labels that stay"
     )
 

@@ -14,6 +14,7 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.replay import Replay
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import load_plain, rebuild_adapters
@@ -96,6 +97,7 @@ class Method:
             (`rcas_plugin.methods.tasks_apart`).
         gan: the networks, from `attach` on.
         retained: the loss that keeps the remaining labels, where `RCAS.retain` asks for it, before `prepare`.
+        replay: draws the remaining labels' real images, where `RCAS.remaining_data` asks for it, before `prepare`.
     """
 
     Settings: ClassVar[type[CommonSettings]] = CommonSettings
@@ -113,6 +115,7 @@ class Method:
             raise TypeError(f"{type(self).__name__} takes {self.Settings.__name__}, not {type(context.settings).__name__}")
         self.context, self.settings = context, context.settings
         self.retained: RetainLoss | None = None
+        self.replay: Replay | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a method that was written for the contract of version 0.1: its calls would never come."""
@@ -141,6 +144,16 @@ class Method:
             gan: networks of the config, without a moving average, on the CPU; their weights mean nothing.
             states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint, without adapters.
         """
+
+    @classmethod
+    def shown(cls, settings: CommonSettings) -> Literal["all", "new"]:
+        """Whose real images training takes from the data set: every label's, or the new classes' alone."""
+        return "all" if cls.draws == "all" and settings.remaining_data == "real" else "new"
+
+    @classmethod
+    def drawn(cls, settings: CommonSettings, plan: LabelPlan) -> tuple[int, ...]:
+        """The labels that fakes are drawn of in training, each entry alike."""
+        return plan.drawn(settings.drawn_share, "new" if settings.remaining_data == "none" else cls.draws)
 
     def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
         """Give newly built networks the shape that the method trains: adapters around weights, layers of its own.
@@ -208,7 +221,7 @@ class Method:
 
     def random_sources(self) -> Mapping[str, torch.Generator]:
         """The sources of randomness of the method's own, by name: a run that goes on draws on from where it was."""
-        return {} if self.retained is None else self.retained.random_sources
+        return {name: source for part in (self.retained, self.replay) if part for name, source in part.random_sources.items()}
 
 
 #: Calls of the contract of version 0.1, and what stands in their place.

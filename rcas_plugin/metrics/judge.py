@@ -39,7 +39,7 @@ class RealData:
         data: yields (image, …).
         targets: the class index of every item.
         classes: names, by index.
-        gone: old classes without real images.
+        gone: old and remaining classes without real images.
         added: what tells these data from others of the same base.
     """
 
@@ -63,7 +63,7 @@ def real_data(
     pretrained: Pretrained | None = None,
     origin: str = "",
 ) -> RealData:
-    """The data set with what a swap adds to it: new classes from folders of their own, and old classes whose images are gone.
+    """The data set with what a swap adds to it: new classes from folders of their own, and old and remaining ones without images.
 
     The latter are stood in for by the pre-trained GAN's images. Every label's are added then, so that what sets generated images
     apart from real ones does not tell the old class.
@@ -91,7 +91,8 @@ def real_data(
         add(Subset(swapped, positions), len(files), plan.names[label])
         added.append([plan.names[label], [[path, Path(path).stat().st_mtime_ns] for path in files]])
     present = {names[target] for target in set(indices)}
-    gone = [name for _, name in sorted(plan.replaced.items()) if name not in present]
+    without = {label: plan.names[label] for label, index in plan.remaining.items() if index is None}
+    gone = [name for _, name in sorted({**plan.replaced, **without}.items()) if name not in present]
     if gone:
         added.append([gone, origin])  # the same with no GAN at hand: a run that goes on finds its judge
     if gone and pretrained is not None:

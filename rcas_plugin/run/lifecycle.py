@@ -1,7 +1,7 @@
 """The life cycle of a swap: the calls of its method in the one order that StudioGAN's loop and the embedded one keep.
 
-begin:   attach -> load -> the pre-trained generator is kept for `retain` -> prepare
-go_on:   attach -> the kept generator is read; the engine loads weights and optimisers from the run's checkpoint
+begin:   attach -> load -> the pre-trained generator is kept for `retain` and replay -> prepare
+go_on:   the kept generator is read -> attach; the engine loads weights and optimisers from the run's checkpoint
 evaluate: attach alone
 then, in both engines: build_optimizers -> term at each update, averaging, step_done after each step -> finish
 at each checkpoint, that of step 0 included where a swap starts: saving -> the engine writes it -> saved
@@ -21,7 +21,8 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.lineage import inherit
 from rcas_plugin.gan import GENERATOR, Gan
 from rcas_plugin.methods.base import Batch, Method
-from rcas_plugin.methods.retain import RetainLoss
+from rcas_plugin.methods.pretrained import Pretrained
+from rcas_plugin.methods.replay import Replay
 from rcas_plugin.record import Inheritance, write_record
 from rcas_plugin.registry import losses
 from rcas_plugin.run.optimizers import Optimizers, plain_parameters
@@ -71,10 +72,10 @@ class Lifecycle:
         plain = checkpoint.folded
         cls.attach(method, gan, plain)
         method.load(gan, plain)
-        method.retained = _retain(method, gan)
+        pretrained = _keep(method, gan)
         directory = method.context.directory
-        if method.retained is not None and directory is not None:
-            method.retained.save(directory)
+        if pretrained is not None and directory is not None:
+            pretrained.save(directory)
         observer = observe(gan) if observe is not None else None
         if observer is not None:
             observer.before(gan)
@@ -97,9 +98,9 @@ class Lifecycle:
             checkpoint: the run's own.
             observe: called with None: the pre-trained GAN is not at hand.
         """
-        method.retained = _retain(method, gan)  # of plain networks, which its file is one of
-        if method.retained is not None and method.context.directory is not None:
-            method.retained.load(method.context.directory)
+        pretrained = _keep(method, gan)  # of plain networks, which its file is one of
+        if pretrained is not None and method.context.directory is not None:
+            pretrained.load(method.context.directory, "RCAS.retain" if method.retained is not None else "RCAS.remaining_data")
         cls.attach(method, gan, checkpoint)
         lifecycle = cls(method, gan, observe(None) if observe is not None else None, checkpoint.step)
         lifecycle._take_up(checkpoint)
@@ -262,12 +263,15 @@ class Lifecycle:
         return {**({"plain_parameters": counts} if counts else {}), **self.method.record()}
 
 
-def _retain(method: Method, gan: Gan) -> RetainLoss | None:
-    """The loss that keeps the remaining labels' images where the generator has them now, where it is asked for."""
-    settings, plan = method.context.settings, method.context.plan
-    if not settings.retain or not plan.remaining:
+def _keep(method: Method, gan: Gan) -> Pretrained | None:
+    """The generator as it is now, where the method is to retain the remaining labels' images or to replay them; else None."""
+    settings, plan, seed = method.context.settings, method.context.plan, method.context.seed
+    replays = settings.remaining_data == "replay" and method.draws == "all"
+    if not plan.remaining or not (settings.retain or replays):
         return None
-    retain_loss: RetainLoss = losses["class_swap"](
-        gan, plan, weight=settings.retain, seed=method.context.seed, accelerated=settings.accelerate
-    )
-    return retain_loss
+    pretrained = Pretrained(gan, accelerated=settings.accelerate)
+    if settings.retain:
+        method.retained = losses["class_swap"](gan, plan, weight=settings.retain, seed=seed, pretrained=pretrained)
+    if replays:
+        method.replay = Replay(pretrained, gan, plan, share=settings.drawn_share, seed=seed)
+    return pretrained

@@ -58,6 +58,11 @@ class CommonSettings(Section):
         None, description="for bn_propagation: class folder of each label from now on, in place of swap and add"
     )
     remaining: Literal["all"] | list[ClassRef] = Field("all", description="the labels that stay alive")
+    remaining_data: Literal["real", "replay", "none"] = Field(
+        "real",
+        description="what training shows of the remaining labels: their images in the data set; images that the pre-trained "
+        "generator draws anew for each batch; or nothing. But for real, a remaining label needs no images",
+    )
     labels: list[str] | None = Field(
         None, description="class folder of each label at pre-training; needed only where no run recorded it"
     )

@@ -96,7 +96,7 @@ def plan_run(cfgs: Any, section: Mapping[str, Any]) -> tuple[SwapRun, Checkpoint
     if method.changes_labels:
         before = len(recorded) if resumes and recorded else labels_of_checkpoint(cfgs, checkpoint)
     plan = resolve_labels(settings, cfgs.DATA.num_classes, classes, recorded, num_before=before, dropped=record.dropped,
-                          former=() if resumes else record.former)  # fmt: skip
+                          former=() if resumes else record.former, shown=method.shown(settings))  # fmt: skip
     frozen = _frozen_blocks(RUN, record if resumes else Record())
     if resumes:
         _check_still(record, plan)

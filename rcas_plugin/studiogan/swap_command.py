@@ -22,6 +22,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.labels import DataClasses, name_labels, reference_of, resolve_labels
 from rcas_plugin.record import read_record
+from rcas_plugin.registry import methods
 from rcas_plugin.report.page import PAGE, REPORT
 from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import ClassRef, parse_settings
@@ -87,6 +88,7 @@ def plan_swap(
     new_data: Path | None = None,
     labels: Sequence[str] | None = None,
     accelerate: bool = False,
+    remaining_data: str = "real",
 ) -> SwapPlan:
     """Work out config and command of a swap; nothing is written.
 
@@ -103,6 +105,7 @@ def plan_swap(
         new_data: a folder of the new class's images, where they are not in `data`.
         labels: class folder of each label at pre-training, where no run recorded them (`RCAS.labels`).
         accelerate: `RCAS.accelerate`.
+        remaining_data: `RCAS.remaining_data`.
 
     Raises:
         RcasError: the checkpoint, its config or the data are not there, or do not fit the swap.
@@ -114,6 +117,7 @@ def plan_swap(
     more: dict[str, Any] = {"new_data": str(new_data.resolve())} if new_data is not None else {}
     more |= {"labels": list(labels)} if labels is not None else {}
     more |= {"accelerate": True} if accelerate else {}
+    more |= {"remaining_data": remaining_data} if remaining_data != "real" else {}
     new_ref = reference_of(new, classes.names) if new_data is None else new
 
     def section_of(recorded: Sequence[str]) -> dict[str, Any]:
@@ -126,8 +130,9 @@ def plan_swap(
     goes_on = bool(section) and same_swap(record, settings_of(record, section))  # the run itself was named
     if not goes_on:
         section = section_of(record.labels)
-        resolve_labels(parse_settings(section), num_classes, classes, record.labels, dropped=record.dropped,
-                       former=record.former, key=LABELS)  # fmt: skip
+        settings = parse_settings(section)
+        resolve_labels(settings, num_classes, classes, record.labels, dropped=record.dropped, former=record.former,
+                       shown=methods[settings.method].shown(settings), key=LABELS)  # fmt: skip
     run = find_run(out, ckpt, section)
     options = config.setdefault("OPTIMIZATION", {})
     before = options.get("total_steps") if isinstance(options.get("total_steps"), int) else 0

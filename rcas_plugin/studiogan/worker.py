@@ -72,10 +72,14 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
 
         def sample_data_basket(self) -> Any:
             epoch = self.epoch_counter
-            basket = super().sample_data_basket()
+            images, labels = super().sample_data_basket()
             drawn = self._data.drawn + 1 if self.epoch_counter == epoch else 1
             self._data = DataPosition(self.epoch_counter, drawn)
-            return basket
+            replay = None if run.lifecycle is None else run.lifecycle.method.replay
+            if replay is not None:
+                mixed = [replay(*batch, self._device) for batch in zip(images, labels, strict=True)]
+                images, labels = ([batch[part] for batch in mixed] for part in (0, 1))
+            return images, labels
 
         @property
         def _sources(self) -> Mapping[str, torch.Generator]:

@@ -131,16 +131,19 @@ def test_images_are_read_as_main_py_would(tmp_path: Path, data: Path) -> None:
 
 
 @pytest.mark.slow  # the quick tests ask it of two methods in tests/methods/suite.py
-@pytest.mark.parametrize("method", ["fine_tune", "class_swap", "bn_propagation"])
+@pytest.mark.parametrize(
+    ("method", "remaining_data"), [("fine_tune", "real"), ("class_swap", "replay"), ("bn_propagation", "real")]
+)
 def test_a_run_that_goes_on_ends_as_if_it_had_not_stopped(
-    method: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+    method: str, remaining_data: str, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Weights of G, D and G's moving average, both optimisers, and what is recorded, to the bit."""
     average = {**CONFIG["MODEL"], "apply_g_ema": True, "g_ema_decay": 0.5, "g_ema_start": 0}
     (data / "train" / "d").rename(tmp_path / "d")
     pretrained = loop.train(write(tmp_path, MODEL=average), data, tmp_path / "out", progress=False)
     (tmp_path / "d").rename(data / "train" / "d")
-    section = {"method": method, "swap": {"b": "d"}, "snapshot_images": 0, "swap_metrics": 0, "retain": 1.0}
+    section = {"method": method, "swap": {"b": "d"}, "snapshot_images": 0, "swap_metrics": 0, "retain": 1.0,
+               "remaining_data": remaining_data}  # fmt: skip
     if method != "fine_tune":
         section["label_start"] = {"how": "match", "iterations": 2, "batch_size": 4}
     if method == "bn_propagation":

@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, list[dict[str, Any]]] = {
     "class_swap": [{"label_start": {"iterations": 3, "batch_size": 8}}, {"preset": "rcas", "importance": {"samples": 8}}],
     "fine_tune": [{"label_lr": {"generator": 5.0, "discriminator": 5.0}}],
     "bn_propagation": [{"label_start": {"iterations": 3, "batch_size": 8}, "stages": {"bn": 2}}],
+    "piggyback": [{"filters": {"how": "task"}, "linear0": "copy"}],
 }
 #: Steps of a run; the step that a run is killed in, from 0; steps between its saves.
 TOTAL, KILLED_IN, SAVE_FREQ = 6, 4, 3

@@ -60,7 +60,7 @@ def test_the_fakes_of_the_step_are_compared(gan: Gan, latents: Tensor) -> None:
     wanted = torch.zeros_like(fakes)
     wanted[rows] = 0.5 * difference.detach().sign() / (3 * 3 * 32 * 32)
     torch.testing.assert_close(fakes.grad, wanted, rtol=1e-12, atol=0)
-    assert all(parameter.grad is None for parameter in loss.before.parameters())
+    assert all(parameter.grad is None for parameter in loss.pretrained.generator.parameters())
     assert gan.generator.conv2d5.weight.grad.abs().sum() > 0, "G learns from it"  # type: ignore[union-attr, operator]
     assert all(torch.equal(value, buffers[name]) for name, value in gan.generator.named_buffers()), "no second pass of G"
     assert torch.equal(streams[0], torch.get_rng_state())
@@ -122,7 +122,7 @@ def test_a_step_has_one_pass_of_g_a_turn(pair: Any, squares: Tensor, method: typ
     moved(networks)
     z, kept = torch.randn(8, 6, generator=torch.Generator().manual_seed(5)), torch.tensor([1, 2] * 4)
     assert at_work.retained is not None
-    wanted = at_work.retained.before(z, kept)
+    wanted = at_work.retained.pretrained.generator(z, kept)
 
     def distance() -> float:
         with torch.no_grad():

@@ -181,4 +181,6 @@ def test_the_generator_is_kept_before_it_is_edited(pair: Any, retain: float) -> 
     begin(method, gan)
     assert (method.retained is None) is (retain == 0)
     if method.retained is not None:
-        assert all(torch.equal(value, pretrained[name]) for name, value in method.retained.before.state_dict().items())
+        assert all(
+            torch.equal(value, pretrained[name]) for name, value in method.retained.pretrained.generator.state_dict().items()
+        )

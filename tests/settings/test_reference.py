@@ -35,7 +35,7 @@ def test_config_prints_the_keys_by_method(capsys: pytest.CaptureFixture[str]) ->
     printed = capsys.readouterr().out
     common, *parts = printed.split("\n# method: ")
     of_method = {part.partition("\n")[0]: part for part in parts}
-    assert list(of_method) == ["class_swap", "bn_propagation", "fine_tune", "gan_memory"]
+    assert list(of_method) == ["class_swap", "bn_propagation", "fine_tune", "gan_memory", "piggyback"]
     assert "RCAS.swap " in common
     assert "RCAS.retain                          10.0 " in common
     assert "RCAS.stages.bn" in of_method["bn_propagation"]

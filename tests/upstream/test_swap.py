@@ -107,6 +107,22 @@ def test_hdf5_several_slots_another_folder_and_the_retain_loss(trained: Trained,
     assert not list(trained.data.rglob("*.hdf5")), "nothing is written into the data folder"
 
 
+@pytest.mark.parametrize("remaining_data", ["replay", "none"])
+def test_the_remaining_classes_have_no_images(trained: Trained, tmp_path: Path, remaining_data: str) -> None:
+    """Pre-trained on a, b and c; of the data set d alone is left."""
+    data = write_images(tmp_path / "fresh", "d")
+    config = trained.swap_config(tmp_path / "swap.yaml", method="fine_tune", remaining_data=remaining_data, swap_metrics=5)
+    ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", data, "-save", tmp_path, "-ckpt", trained.checkpoint)
+    (run,) = (tmp_path / "checkpoints").iterdir()
+    shown = {"replay": "images of the pre-trained generator", "none": "not shown"}[remaining_data]
+    assert f"label 0: a ({shown})" in ended.stdout
+    assert "label 1: d, new (6 images)" in ended.stdout
+    assert read_record(run).labels == ("a", "d", "c")
+    judged = read_metrics(run)
+    assert list(judged["steps"]) == ["0", "2", "4"]
+    assert "no real images of" in judged["judge"]["about"]
+
+
 def test_fine_tune_starts_from_the_pretrained_weights(trained: Trained, tmp_path: Path) -> None:
     config = trained.swap_config(tmp_path / "swap.yaml", method="fine_tune", remaining=["a"])
     ended = run_main(trained.studiogan, *TRAIN, "-cfg", config, "-data", trained.new_data, "-save", tmp_path,

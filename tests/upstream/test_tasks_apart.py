@@ -30,7 +30,7 @@ def images_of(generator: torch.nn.Module, gan: Gan) -> list[Tensor]:
     return [sample_images(generator, torch.full((3,), label), gan.latents) for label in range(3)]
 
 
-@pytest.mark.parametrize("method", ["gan_memory"])
+@pytest.mark.parametrize("method", ["gan_memory", "piggyback"])
 @pytest.mark.parametrize("name", ["SAGAN with EMA", "BigGAN with EMA", "deep_conv"])
 def test_after_three_later_tasks_the_first_is_as_it_was(
     name: str, method: str, studiogan: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

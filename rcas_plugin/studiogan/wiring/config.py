@@ -10,6 +10,7 @@ import yaml
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
+from rcas_plugin.registry import methods
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.active import RUN
 from rcas_plugin.studiogan.backbones import (
@@ -99,13 +100,22 @@ def _say_plan(run: Any) -> None:
         if label in plan.slots:
             lines.append(f"  label {label}: {plan.names[label]}, new ({plan.counts[label]} images)")
         elif label in plan.remaining:
-            lines.append(f"  label {label}: {plan.names[label]} ({plan.counts[label]} images)")
+            lines.append(f"  label {label}: {plan.names[label]} ({_shown(run, label)})")
         else:
             lines.append(f"  label {label}: not used any more")
     what = {"swap": "starts from", "resume": "goes on in", "evaluate": "is evaluated in"}[run.mode]
     print(f"rcas: {run.settings.method} {what} {run.source}", *lines, sep="\n")
     for remark in plan.remarks:
         print(f"rcas: {remark}")
+
+
+def _shown(run: Any, label: int) -> str:
+    """What training shows of a remaining label."""
+    if methods[run.settings.method].shown(run.settings) == "all":
+        return f"{run.plan.counts[label]} images"
+    if label in methods[run.settings.method].drawn(run.settings, run.plan):
+        return "images of the pre-trained generator"
+    return "not shown"
 
 
 WRAPPERS = (

@@ -33,8 +33,8 @@ def _dataset(original: Any) -> Any:
         if not trains:
             return data
         RUN.data = data  # with the images of every label: of what is trained and of what is judged
-        draws = methods[RUN.swap.settings.method].draws
-        return data if draws == "all" or not RUN.cfgs.RUN.train else data.under(RUN.swap.plan.drawn(draws=draws))
+        shown = methods[RUN.swap.settings.method].shown(RUN.swap.settings)
+        return data if shown == "all" or not RUN.cfgs.RUN.train else data.under(RUN.swap.plan.slots)
 
     return dataset
 

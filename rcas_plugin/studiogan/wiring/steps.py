@@ -57,7 +57,7 @@ def _sample_y(original: Any) -> Any:
         if RUN.swap is None or isinstance(y_sampler, int):
             return original(y_sampler=y_sampler, batch_size=batch_size, num_classes=num_classes, device=device)
         plan, settings = RUN.swap.plan, RUN.swap.settings  # what is judged has every label alike
-        labels = plan.drawn(settings.drawn_share, methods[settings.method].draws) if RUN.passes.training else plan.drawn()
+        labels = methods[settings.method].drawn(settings, plan) if RUN.passes.training else plan.drawn()
         live = torch.tensor(labels, device=device)
         drawn = original(y_sampler=y_sampler, batch_size=batch_size, num_classes=len(live), device=device)
         return None if drawn is None else live[drawn]

@@ -1,0 +1,58 @@
+"""Images of remaining labels whose real ones are gone: the pre-trained generator draws them anew for each batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from rcas_plugin.gan import Gan, is_stylegan, seeded
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.pretrained import Pretrained, source_of
+
+
+class Replay:
+    """Turns a batch of new classes' real images into one of every label (`RCAS.remaining_data: replay`).
+
+    Each place of the batch draws a label as the fakes do. Where it is a slot's the image that is there stays; where it is a
+    remaining label's an image of the pre-trained generator takes the place, of new latents each time.
+
+    Args:
+        pretrained: draws the images.
+        gan: its latents are drawn.
+        plan: which labels remain.
+        share: of the new classes together, at least (`LabelPlan.drawn`).
+        seed: of labels, latents and StyleGAN's noise.
+    """
+
+    def __init__(self, pretrained: Pretrained, gan: Gan, plan: LabelPlan, *, share: float = 0.0, seed: int = 0) -> None:
+        self.pretrained, self.latents = pretrained, gan.latents
+        self.drawn = torch.tensor(plan.drawn(share))
+        self.remaining = torch.tensor(sorted(plan.remaining))
+        self.source = source_of(seed)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The batch with remaining labels in it.
+
+        Args:
+            images: (n, channels, height, width) in [-1, 1], of new classes alone; left as they are.
+            labels: (n,) their labels; likewise.
+            device: of the generator, where the batch will be.
+        """
+        drawn = self.drawn[torch.randint(len(self.drawn), (len(labels),), generator=self.source)]
+        replayed = torch.isin(drawn, self.remaining)
+        latents = self.latents(int(replayed.sum()), self.source)
+        noise = int(torch.randint(2**62, (), generator=self.source)) if is_stylegan(self.pretrained.generator) else 0
+        images, labels = images.to(device, copy=True), labels.to(device, copy=True)
+        if replayed.any():
+            wanted = drawn[replayed].to(device)
+            with seeded(noise, device):
+                made = self.pretrained.images(latents.to(device), wanted)
+            where = replayed.to(device)
+            images[where], labels[where] = made.to(images.dtype), wanted.to(labels.dtype)
+        return images, labels
+
+    @property
+    def random_sources(self) -> dict[str, torch.Generator]:
+        """The sources that are drawn from, by name."""
+        return {"replay": self.source}

@@ -1,0 +1,1 @@
+"""The parts of `scripts/paired_translation.py`: pairs of images, networks, training."""
