@@ -103,6 +103,16 @@ def test_a_row(bench: ModuleType) -> None:
     assert {"distance", "kernel_distance", "new", "old", "remaining", "remaining_distance"} <= set(found["curve"][2])
 
 
+@pytest.mark.parametrize("method", ["gan_memory", "piggyback"])
+def test_a_row_of_a_method_that_leaves_the_remaining_labels_alone(bench: ModuleType, method: str) -> None:
+    swap = bench.Swap(*tiny(bench), ("9",), ("0",))
+    gan = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
+    found = bench.run_row(swap, gan, bench.METHODS[method], seed=0, part=tiny_part(bench))
+    before, last = found["before"], found["curve"][2]
+    assert last["remaining_distance"] == before["remaining_distance"]
+    assert last["distance"] != found["curve"][0]["distance"]
+
+
 def test_stage_bn_is_a_part_of_the_run(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(bench.PARTS, "mnist", dataclasses.replace(bench.PARTS["mnist"], steps=720))
     name, pair = "bn_propagation, with ft", (("9",), ("0",))

@@ -48,6 +48,8 @@ METHODS: dict[str, dict[str, Any]] = {
     "fine_tune, label_lr": {"method": "fine_tune", "label_lr": LABEL_LR},
     "rcas": {"preset": "rcas", "importance": {"samples": 512}},
     "rcas_10": {"preset": "rcas_10", "importance": {"samples": 512}},
+    "gan_memory": {"method": "gan_memory"},
+    "piggyback": {"method": "piggyback"},
     "from scratch": {"method": "fine_tune"},
 }
 #: Stage bn has one in so many of the run's steps, where that is not the default.
@@ -114,10 +116,13 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
     prepared = time.process_time() - started - sum(seconds for _, seconds in looked)
     stale = looked[0][0] if looked else None
     epoch = (images, labels)
-    if few or settings.drawn_share:
+    if method.shown(settings) == "new":
+        of_slots = torch.isin(labels, torch.tensor(sorted(plan.slots)))
+        epoch = (images[of_slots], labels[of_slots])
+    elif few or settings.drawn_share:
         shown = balanced(labels, plan, settings.drawn_share)
         epoch = (images[shown], labels[shown])
-    loop = Loop(gan, *epoch, torch.tensor(plan.drawn(settings.drawn_share)), OPTIONS, torch.Generator().manual_seed(seed + 1),
+    loop = Loop(gan, *epoch, torch.tensor(method.drawn(settings, plan)), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
     average = Average(gan.generator, AVERAGE)
     first = measure(gan.generator)
