@@ -83,6 +83,8 @@ CELLS: tuple[Cell, ...] = (
          needs=("fold",), uses=("bn_propagation on",)),
     Cell("add", judges.trained, _add, needs=PRETRAIN, uses=("pre-train on",)),
     Cell("add stay", judges.all_stay, of="add", needs=("add",), uses=("fine_tune",)),
+    Cell("gan_memory", judges.trained, _swap(method="gan_memory"), needs=PRETRAIN, uses=("pre-train on",)),
+    Cell("piggyback", judges.trained, _swap(method="piggyback"), needs=PRETRAIN, uses=("pre-train on",)),
     Cell("stage bn", judges.stage_bn_holds, _stage_bn, needs=PRETRAIN, uses=("pre-train on",)),
 )  # fmt: skip
 

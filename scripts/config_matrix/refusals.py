@@ -9,7 +9,8 @@ from typing import Any
 
 from config_matrix.reduction import is_conditional
 
-METHODS = ("fine_tune", "class_swap", "rcas", "bn_propagation", "add", "stage bn")
+METHODS = ("fine_tune", "class_swap", "rcas", "bn_propagation", "add", "stage bn", "gan_memory", "piggyback")
+APART = ("gan_memory", "piggyback")
 MATCHED = ("class_swap", "bn_propagation", "add", "stage bn")
 
 
@@ -41,9 +42,14 @@ def _spectral_norm_on_the_label(config: Mapping[str, Any]) -> bool:
     return own_columns and bool(model.get("apply_g_sn"))
 
 
+def _is_stylegan(config: Mapping[str, Any]) -> bool:
+    return str(config["MODEL"].get("backbone")).startswith("stylegan")
+
+
 MAY_REFUSE = (
     MayRefuse("a GAN without labels", lambda config: not is_conditional(config), METHODS, r"not conditional"),
     MayRefuse("D has more rows than labels (multi-hinge, ADC)", _judges_by_rows_of_its_own, ("add",), r"label"),
+    MayRefuse("kernels that each image's style modulates", _is_stylegan, APART, r"StyleGAN"),
     MayRefuse("spectral norm on what a label alone reaches in G", _spectral_norm_on_the_label, MATCHED, r"spectral"),
 )
 
