@@ -78,8 +78,9 @@ for ask in (methods.__getitem__, lambda name: parse_settings({"method": name, "s
     assert ended.returncode == 0, ended.stderr
     sentences = ended.stdout.splitlines()
     assert len(sentences) == 3
-    assert sentences[0].startswith("there is no method 'nobodys'; there are: bn_propagation, class_swap, fine_tune, theirs; ")
-    assert sentences[1].startswith("RCAS.method: 'nobodys' is unknown; allowed: bn_propagation, class_swap, fine_tune, theirs; ")
+    known = "bn_propagation, class_swap, fine_tune, gan_memory, piggyback, theirs"
+    assert sentences[0].startswith(f"there is no method 'nobodys'; there are: {known}; ")
+    assert sentences[1].startswith(f"RCAS.method: 'nobodys' is unknown; allowed: {known}; ")
     for sentence in sentences:
         assert "cannot_import_point of the package cannot_import could not be loaded" in sentence
         assert "ModuleNotFoundError: No module named 'no_such_module'" in sentence

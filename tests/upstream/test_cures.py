@@ -20,6 +20,7 @@ from torch.utils.data import DistributedSampler, TensorDataset
 
 from rcas_plugin import RcasError
 from rcas_plugin.labels import LabelPlan
+from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.cures import CURES
 from rcas_plugin.studiogan.seams import SEAMS, Seam, check, find
 
@@ -279,7 +280,8 @@ def test_fakes_are_drawn_from_live_labels_only(upstream: Upstream, monkeypatch: 
     from rcas_plugin.studiogan.active import RUN
 
     plan = LabelPlan(6, {4: 0}, {1: 1, 5: 5}, tuple("abcdef"), tuple("abcdef"))
-    swap = SimpleNamespace(plan=plan, settings=SimpleNamespace(drawn_share=0.75))
+    settings = parse_settings({"method": "fine_tune", "swap": {"e": "x"}, "share": 0.75})
+    swap = SimpleNamespace(plan=plan, settings=settings)
     sample = upstream("utils.sample").sample_y
     assert set(sample("totally_random", 200, 6, "cpu").tolist()) == set(range(6)), "no swap: all of them"
     monkeypatch.setattr(RUN, "swap", swap)

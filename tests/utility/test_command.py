@@ -15,6 +15,7 @@ from rcas_plugin import cli
 from rcas_plugin.embedded import loop
 from rcas_plugin.report.utility import UTILITY, read_utility
 from rcas_plugin.utility import experiment
+from rcas_plugin.watch.observer import read_metrics
 
 from ..shared import short_endings
 
@@ -66,7 +67,7 @@ def test_from_a_run_to_its_report(
     found = read_utility(run)
     assert found is not None
     assert (found.new, found.classes, found.saw, found.test) == ("0", ["1", "2", "0"], 8, (5, 15))
-    assert found.state == "best state, step 2"
+    assert found.state == f"best state, step {read_metrics(run)['best']['step']}"
     assert [(row.real, row.condition) for row in found.rows][-2:] == [(8, "real + augmentation + generated"),
                                                                       (0, "generated alone")]  # fmt: skip
     assert found.copies is not None
