@@ -180,7 +180,7 @@ def run_grid(args: argparse.Namespace, data: Data) -> tuple[list[Result], list[C
 
 def comparison(args: argparse.Namespace, data: Data, size: int, seed: int) -> Experiment:
     """All conditions at one size, with the images of a swap that saw the same real images of the new class."""
-    options = Options((size,), 1, tuple(args.amounts), args.steps, 64, args.generated)
+    options = Options((size,), 1, tuple(args.amounts), args.steps, 64, args.generated, everywhere=not args.new_alone)
     gan = f"{args.method} {data.gan.stem} {args.gan_steps}"
     folder = args.out / "rows" / data.name / f"{size}-{seed}-{options.digest(data.real.fingerprint(), gan)}"
     return Experiment(data.real, options, lambda: generated(args, data, size, seed), folder, first_seed=seed, alone=size)
@@ -190,7 +190,9 @@ def table(args: argparse.Namespace, data: Data, results: Sequence[Result], choic
     """The summary of all seeds and sizes."""
     state = f"the last state of {args.method}, {args.gan_steps} steps; a swap for each row"
     remark = "Each row's generator saw the real images of that row alone."
-    return summary(data.real, results, choices, saw=None, state=state, everywhere=True, copies=None, remarks=[remark])
+    return summary(
+        data.real, results, choices, saw=None, state=state, everywhere=not args.new_alone, copies=None, remarks=[remark]
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -202,6 +204,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     add("--sizes", type=int, nargs="+", default=list(SIZES), metavar="N", help="real images of the new class")
     add("--seeds", type=int, default=3, help="swaps and classifiers of each size")
     add("--amounts", type=float, nargs="+", default=list(AMOUNTS), metavar="X", help="of generated images")
+    add("--new-alone", action="store_true", help="show generated images of the new class alone, and not of every class")
     add("--narrow", action="store_true", help="networks and images of bench_swap.py's narrow parts")
     add(
         "--gans",
