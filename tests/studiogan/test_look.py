@@ -104,7 +104,7 @@ def test_rcas_swap_refuses_before_it_writes(
     broken.write_bytes(broken.read_bytes()[:300])
     (tmp_path / "studio" / "src").mkdir(parents=True)
     (tmp_path / "studio" / "src" / "main.py").touch()
-    monkeypatch.setattr("rcas_plugin.cli.find_studiogan", lambda path: tmp_path / "studio")
+    monkeypatch.setattr("rcas_plugin.studiogan.swap_cli.find_studiogan", lambda path: tmp_path / "studio")
     options = ["swap", "--ckpt", ckpt, "--data", tmp_path / "data", "--slot", "b", "--new", "c", "-o", tmp_path / "out"]
     if where == "new":
         options += ["--new-data", tmp_path / "new"]
