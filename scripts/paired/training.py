@@ -46,7 +46,7 @@ def fit(
         KeyboardInterrupt: Ctrl-C; the state is in `unfinished`.
     """
     source = torch.Generator().manual_seed(seed)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         judge = PairJudge()
         initialise(judge)
