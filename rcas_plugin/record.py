@@ -105,8 +105,7 @@ class LineageSwap(FromFile):
         replaced = {label: name for label, name in enumerate(before) if label in slots and name not in labels}
         swapped = {label: SwappedSlot(old=replaced.get(label), new=slots[label]) for label in sorted(slots)}
         swap = cls(method=method, slots=swapped, labels_before=tuple(before), labels=tuple(labels))
-        apart = method in methods and methods[method].apart
-        return swap.model_copy(update={"apart": True}) if apart else swap  # other records stay as they were
+        return swap.model_copy(update={"apart": True}) if lies_apart(method) else swap  # other records stay as they were
 
     @classmethod
     def of_plan(cls, method: str, plan: LabelPlan) -> LineageSwap:
@@ -229,6 +228,11 @@ def read_record(folder: str | Path) -> Record:
     """
     path = Path(folder) / RECORD
     return read_checked(path, Record, "delete it, and name the classes in RCAS.labels") or Record()
+
+
+def lies_apart(method: str) -> bool:
+    """Whether a method's state of the generator is one for its own labels alone (`Method.apart`); False of an unknown one."""
+    return method in methods and methods[method].apart
 
 
 def plain_record(names: Sequence[str]) -> dict[str, Any]:

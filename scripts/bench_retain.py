@@ -156,7 +156,7 @@ def time_steps(rounds: int) -> dict[str, dict[str, float]]:
     images = torch.rand(len(classes), 1, TIMED.size, TIMED.size) * 2 - 1
     data = Data(tuple("0123456789"), images, classes, images[:0], classes[:0])
     swap = Swap(data, Judge(Classifier(1, 10), 0.0, {}), ("9",), ("0",))
-    loops = {name: start(swap, build(9, TIMED.size, TIMED.widths), name, 0, label_start={"how": "keep"})[0] for name in names}
+    loops = {name: start(swap, build(9, TIMED), name, 0, label_start={"how": "keep"})[0] for name in names}
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for step in tqdm(range(rounds + 2), desc="steps in turn", unit="round", mininterval=10):
         turn = step % len(names)

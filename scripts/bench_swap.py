@@ -53,7 +53,7 @@ def run_grid(args: argparse.Namespace, name: str) -> None:
         if not path.is_file():
             gan = pretrained(args.out, part, data, row.pair[1])
             if row.name == "from scratch":
-                gan = build(len(data.names) - len(row.pair[1]), part.size, part.widths, row.seed + 1, part.backbone)
+                gan = build(len(data.names) - len(row.pair[1]), part, row.seed + 1)
             slots, new = row.pair
             swap = Swap(data, judges[0], slots, new, judges[1])
             measured = run_row(swap, gan, row.section, row.seed, part, row.few)

@@ -22,6 +22,7 @@ from safetensors.torch import load_file, save_file
 from swap_grid.data import load_data
 from swap_grid.gans import load, pretrained_file
 from swap_grid.parts import OPTIONS, PARTS
+from swap_grid.parts import Part as GridPart
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -60,12 +61,14 @@ class Data:
         real: training and test images of the remaining and of the new class.
         old: the name of the class that is given up.
         gan: the file of the GAN that every swap starts from; it knows the old class, and not the new one.
+        part: of the grid, which that GAN is of.
     """
 
     name: str
     real: Material
     old: str
     gan: Path
+    part: GridPart
 
     @property
     def new(self) -> str:
@@ -79,12 +82,12 @@ class Data:
 
 def read_data(args: argparse.Namespace, name: str) -> Data:
     """A data set's images, of its zip file of train/CLASS/ and valid/CLASS/, and its pre-trained GAN, trained now or before."""
-    path, part_of_grid = getattr(args, name), PARTS[f"{name}, narrow" if args.narrow else name]
+    path, part = getattr(args, name), PARTS[f"{name}, narrow" if args.narrow else name]
     old, new = SWAPS[name]
-    grid = load_data(name, path, part_of_grid.size)
-    gan = pretrained_file(args.gans or args.out, part_of_grid, grid, (new,))
-    real = without(read_material(*unpacked(path, args.out / "data", name), new, part_of_grid.size, PATTERN), old)
-    return Data(name, real, old, gan)
+    grid = load_data(name, path, part.size)
+    gan = pretrained_file(args.gans or args.out, part, grid, (new,))
+    real = without(read_material(*unpacked(path, args.out / "data", name), new, part.size, PATTERN), old)
+    return Data(name, real, old, gan, part)
 
 
 def unpacked(path: Path, cache: Path, name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
@@ -130,7 +133,7 @@ def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple
     plan = resolve_labels(settings, len(data.labels), DataClasses(names, counts), data.labels)
     labels = torch.tensor([plan.class_to_label[label] for label in part.labels.tolist()])
     images = in_colour(part.images)
-    gan = load(data.gan)
+    gan = load(data.gan, len(data.labels), data.part)
     torch.manual_seed(seed)
     method = methods[settings.method](
         Context(settings, plan, seed, args.gan_steps, log=lambda line: None,

@@ -27,13 +27,14 @@ from torch import Tensor, nn
 from rcas_plugin.checkpoints.tasks import Task, folded, read_task, task_of, write_task
 from rcas_plugin.files import atomic_path, write_json
 from rcas_plugin.methods.piggyback import convert
-from rcas_plugin.methods.piggyback.conversion import find_convolutions, growth
+from rcas_plugin.methods.piggyback.conversion import growth
 from rcas_plugin.methods.piggyback.schedule import layer_parts, mirrored_parts, pair_distance, task_part
 from rcas_plugin.metrics.classifier import ImageClassifier, predict, train_classifier
 from rcas_plugin.metrics.distances import frechet_distance
 from rcas_plugin.metrics.domain import features_of
 from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
+from rcas_plugin.weights.synapses import find_convolutions
 
 FIRST, SECOND = TASKS
 State = dict[str, Tensor]

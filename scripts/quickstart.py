@@ -104,6 +104,7 @@ def main() -> None:
     found = {method: Run.read(run) for method, run in runs.items()}
     write_json(OUT / "metrics.json", {
         **describe_run(), "engine": "studiogan" if studiogan else "embedded", "seconds": round(time.perf_counter() - start, 1),
+        "processor_seconds": round(processor_seconds(), 1),
         "checkpoints": {"pretrain": _short(pretrained), **{method: _short(run) for method, run in runs.items()}},
         "swap_metrics": {method: _in_short(run.metrics) for method, run in found.items()}})  # fmt: skip
 
@@ -116,8 +117,14 @@ def main() -> None:
                   f"| {at['remaining']['recognised']:.0%} | {at['new']['frechet_distance']:.1f} |")  # fmt: skip
     for method, run in found.items():
         print(f"\n{method}: {verdict(run)}")
-    processor = sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-    print(f"\n{time.perf_counter() - start:.0f} s, {processor:.0f} s of processor time. Open the report: {_short(page)}")
+    print(
+        f"\n{time.perf_counter() - start:.0f} s, {processor_seconds():.0f} s of processor time. Open the report: {_short(page)}"
+    )
+
+
+def processor_seconds() -> float:
+    """The processor's seconds so far, of this process and of the runs that have ended."""
+    return sum(sum(resource.getrusage(who)[:2]) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 
 
 def _in_short(metrics: Mapping[str, Any]) -> dict[str, Any]:

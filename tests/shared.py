@@ -7,11 +7,12 @@ import copy
 import functools
 import importlib.util
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 import hypothesis
 import numpy as np
@@ -38,6 +39,8 @@ from rcas_plugin.studiogan import folding
 
 from .methods.example import install_example
 from .other_device import pretended_device
+
+Networks = TypeVar("Networks")
 
 # the same examples everywhere, and no clock: a busy machine is no failure
 hypothesis.settings.register_profile(
@@ -73,28 +76,40 @@ def device(request: pytest.FixtureRequest) -> Iterator[torch.device]:
         yield other
 
 
-@pytest.fixture(scope="session")
-def lively_pair() -> tuple[tuple[Generator, Discriminator], Tensor]:
-    """The networks of `pair`, which are made once, and torch's random state after that."""
+def made_once(make: Callable[[], Networks]) -> Callable[[], Networks]:
+    """A function that gives copies of the networks that `make` makes, and torch's random state as it was after that."""
+    made: list[tuple[Networks, Tensor]] = []
+
+    def copied() -> Networks:
+        if not made:
+            with torch.no_grad():
+                made.append((make(), torch.get_rng_state()))
+        networks, random_state = made[0]
+        torch.set_rng_state(random_state)
+        return copy.deepcopy(networks)
+
+    return copied
+
+
+@made_once
+def lively_pair() -> tuple[Generator, Discriminator]:
+    """The networks of `pair`."""
     torch.manual_seed(0)
     generator, discriminator = Generator(z_dim=6, num_classes=4, g_conv_dim=1), Discriminator(num_classes=4, d_conv_dim=2)
-    with torch.no_grad():
-        for name, buffer in generator.named_buffers():
-            if name.endswith("running_mean"):
-                buffer.normal_(0, 0.1)
-            if name.endswith("running_var"):
-                buffer.uniform_(0.5, 1.5)
-        for _ in range(20):  # spectral norm's vectors settle
-            discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
-    return (generator, discriminator), torch.get_rng_state()
+    for name, buffer in generator.named_buffers():
+        if name.endswith("running_mean"):
+            buffer.normal_(0, 0.1)
+        if name.endswith("running_var"):
+            buffer.uniform_(0.5, 1.5)
+    for _ in range(20):  # spectral norm's vectors settle
+        discriminator(torch.randn(2, 3, 32, 32), torch.tensor([0, 1]))
+    return generator, discriminator
 
 
 @pytest.fixture
-def pair(lively_pair: tuple[tuple[Generator, Discriminator], Tensor]) -> tuple[Generator, Discriminator]:
+def pair() -> tuple[Generator, Discriminator]:
     """An embedded generator and discriminator of 4 labels with lively conditioning and batch-norm statistics."""
-    networks, random_state = lively_pair
-    torch.set_rng_state(random_state)
-    return copy.deepcopy(networks)
+    return lively_pair()
 
 
 @pytest.fixture
@@ -251,23 +266,28 @@ class OddDiscriminator(nn.Module):
         return {"adv_output": torch.squeeze(self.linear(h)), "cls_output": self.unused(h)}
 
 
-@pytest.fixture(scope="session")
-def lively_odd_pair() -> tuple[tuple[OddGenerator, OddDiscriminator], Tensor]:
-    """The networks of `odd_pair`, which are made once, and torch's random state after that."""
+@made_once
+def lively_odd_pair() -> tuple[OddGenerator, OddDiscriminator]:
+    """The networks of `odd_pair`."""
     torch.manual_seed(1)
     generator, discriminator = OddGenerator(), OddDiscriminator()
-    with torch.no_grad():
-        for _ in range(20):
-            images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
-            discriminator(images, torch.tensor([0, 2]))
-    return (generator, discriminator), torch.get_rng_state()
+    for _ in range(20):
+        images = generator(torch.randn(2, 5), torch.tensor([0, 2]))
+        discriminator(images, torch.tensor([0, 2]))
+    return generator, discriminator
 
 
 @pytest.fixture
-def odd_pair(lively_odd_pair: tuple[tuple[OddGenerator, OddDiscriminator], Tensor]) -> tuple[OddGenerator, OddDiscriminator]:
-    networks, random_state = lively_odd_pair
-    torch.set_rng_state(random_state)
-    return copy.deepcopy(networks)
+def odd_pair() -> tuple[OddGenerator, OddDiscriminator]:
+    return lively_odd_pair()
+
+
+@pytest.fixture
+def heard() -> Iterator[None]:
+    """A process that hears SIGINT, even where the tests run in the background of a shell, which has it ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -84,4 +84,4 @@ def test_the_old_class_is_set_aside(bench: ModuleType, tiles: Path, tmp_path: Pa
     )  # fmt: skip
     assert torch.bincount(data.real.train.labels).tolist() == [12, 12, 12]
     assert all("blowhole" not in file for file in (*data.real.train.files, *data.real.test.files))
-    assert bench.load(data.gan).generator.num_classes == len(data.labels)
+    assert bench.load(data.gan, len(data.labels), data.part).generator.num_classes == len(data.labels)

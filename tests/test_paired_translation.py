@@ -83,12 +83,10 @@ def test_lambda(script: ModuleType, tmp_path: Path, part: str, capsys: pytest.Ca
     assert len(task.tensors["up.2.weight/new"]) == 8, "the last layer has all of its own, along the second dimension"
 
 
+@pytest.mark.usefixtures("heard")
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(
-    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # in the background of a shell Python has it ignored
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     training, networks = importlib.import_module("paired.training"), importlib.import_module("paired.networks")
     images = torch.rand(20, 1, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
 

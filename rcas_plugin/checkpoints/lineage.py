@@ -35,8 +35,7 @@ from rcas_plugin.checkpoints.tasks import (
 )
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.record import Inheritance, LineageSwap, Record, SlotFigures, read_record
-from rcas_plugin.registry import methods
+from rcas_plugin.record import Inheritance, LineageSwap, Record, SlotFigures, lies_apart, read_record
 from rcas_plugin.watch.observer import read_metrics
 from rcas_plugin.weights.adapters import fold_state
 
@@ -147,7 +146,7 @@ def check_tasks(folder: str | Path, record: Record, method: str | None = None) -
     """
     if record.swaps and record.swaps[-1].apart:
         newest, tasks = record.swaps[-1], Path(folder) / FOLDER
-        if method is not None and not (method in methods and methods[method].apart):
+        if method is not None and not lies_apart(method):
             raise RcasError(
                 f"RCAS.method: {method} changes weights that all labels share, and a run of {newest.method} has them for its new "
                 "classes alone; go on by a method whose tasks lie apart, or start from the run that was there before them"
@@ -192,7 +191,7 @@ def inherit(checkpoint: Checkpoint, folder: str | Path, method: str | None = Non
     """
     inherited = _inherit_generator(checkpoint, folder)
     swaps = checkpoint.record.swaps
-    if method is None or not (method in methods and methods[method].apart):
+    if method is None or not lies_apart(method):
         return inherited
     if swaps and swaps[-1].apart:
         return replace(inherited, discriminator_sha256=checkpoint.record.discriminator_sha256)

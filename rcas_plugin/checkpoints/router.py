@@ -74,15 +74,16 @@ class Router(nn.Module):
         return super()._apply(fn, recurse)
 
 
-def made_by_state(rows: Tensor, made_by: Callable[[int, Tensor], Tensor]) -> Tensor:
+def made_by_state(rows: Tensor, made_by: Callable[[int, Tensor], Tensor], states: Iterable[int] | None = None) -> Tensor:
     """Images (n, channels, height, width), each from the state of its row; every state that is needed makes the whole batch.
 
     Args:
         rows: (n, 2), the state of each image and the label's number in it.
         made_by: (state, labels (n,)) -> the batch's images as the state makes them.
+        states: those that make the batch; by default the ones that it needs, which ONNX cannot ask for.
     """
     images: Tensor | None = None
-    for index in rows[:, 0].unique().tolist():
+    for index in rows[:, 0].unique().tolist() if states is None else states:
         made = made_by(index, rows[:, 1])
         images = made if images is None else torch.where((rows[:, 0] == index)[:, None, None, None], made, images)
     assert images is not None

@@ -15,6 +15,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
 from rcas_plugin.methods.gan_memory.low_rank import LowRankStyle, energy_of
 from rcas_plugin.record import Record, write_record
+from rcas_plugin.studiogan.folding import without_moments
 from rcas_plugin.weights.adapters import adapted, parts_of, with_adapter
 
 
@@ -70,7 +71,7 @@ def compress_run(folder: str | Path, out: str | Path, energy: float | None = Non
         if not compressed.layers:
             raise RcasError(f"-ckpt: {folder} holds no style of gan_memory; allowed: a run of it that is not in factors yet")
         for network, content in checkpoint.contents.items():
-            made = content if network == "D" else _without_moments({**content, "state_dict": state})
+            made = content if network == "D" else without_moments({**content, "state_dict": state})
             write_checkpoint(target, network, when, checkpoint.step, made)
     assert newest is not None
     share_tasks(folder, target, record)
@@ -101,11 +102,6 @@ def compressed_state(state: Mapping[str, Any], tasks: Sequence[Task], energy: fl
             made, in_factors = with_adapter(made, name, low_rank), in_factors + 1
         after += min(numbers, whole)
     return made, Compressed(before, after, layers, in_factors)
-
-
-def _without_moments(content: Mapping[str, Any]) -> dict[str, Any]:
-    optimizer = content.get("optimizer")
-    return {**content, "optimizer": {**optimizer, "state": {}}} if optimizer else dict(content)
 
 
 def _recorded(record: Record, compressed: Compressed, folder: Path, energy: float | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from rcas_plugin.checkpoints.lineage import DISCRIMINATOR, FOLDER, Lineage, read
 from rcas_plugin.checkpoints.tasks import read_tensors
 from rcas_plugin.errors import RcasError
 from rcas_plugin.record import plain_record, write_record
-from rcas_plugin.studiogan.folding import plain_content
+from rcas_plugin.studiogan.folding import plain_content, without_moments
 from rcas_plugin.weights.adapters import adapted
 
 
@@ -73,8 +73,7 @@ def _plain(content: Mapping[str, Any], checkpoint: Checkpoint, network: str, out
     """A file's content with an optimiser that starts anew."""
     if adapted(content["state_dict"]):
         return plain_content(content, checkpoint.record, network, out)
-    optimizer = content.get("optimizer")
-    return {**content, "optimizer": {**optimizer, "state": {}}} if optimizer else dict(content)
+    return without_moments(content)
 
 
 def labels_of(lineage: Lineage, number: int) -> tuple[tuple[str, ...], set[int]]:

@@ -30,12 +30,13 @@ class Pretrained:
 
     Attributes:
         generator: a copy, its adapters folded.
+        latents: its latents, as `Gan.latents` draws them.
     """
 
     def __init__(self, gan: Gan, *, accelerated: bool = False) -> None:
         self.generator = copy.deepcopy(gan.evaluated).eval().requires_grad_(False)
         fold_network(self.generator)
-        self.accelerated = accelerated
+        self.latents, self.accelerated = gan.latents, accelerated
         if accelerated:
             self.generator.to(memory_format=torch.channels_last)
 

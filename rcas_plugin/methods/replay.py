@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from rcas_plugin.gan import Gan, is_stylegan, seeded
+from rcas_plugin.gan import seeded
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.pretrained import Pretrained, source_of
 
@@ -18,14 +18,13 @@ class Replay:
 
     Args:
         pretrained: draws the images.
-        gan: its latents are drawn.
         plan: which labels remain.
         share: of the new classes together, at least (`LabelPlan.drawn`).
         seed: of labels, latents and StyleGAN's noise.
     """
 
-    def __init__(self, pretrained: Pretrained, gan: Gan, plan: LabelPlan, *, share: float = 0.0, seed: int = 0) -> None:
-        self.pretrained, self.latents = pretrained, gan.latents
+    def __init__(self, pretrained: Pretrained, plan: LabelPlan, *, share: float = 0.0, seed: int = 0) -> None:
+        self.pretrained = pretrained
         self.drawn = torch.tensor(plan.drawn(share))
         self.remaining = torch.tensor(sorted(plan.remaining))
         self.source = source_of(seed)
@@ -41,8 +40,8 @@ class Replay:
         """
         drawn = self.drawn[torch.randint(len(self.drawn), (len(labels),), generator=self.source)]
         replayed = torch.isin(drawn, self.remaining)
-        latents = self.latents(int(replayed.sum()), self.source)
-        noise = int(torch.randint(2**62, (), generator=self.source)) if is_stylegan(self.pretrained.generator) else 0
+        latents = self.pretrained.latents(int(replayed.sum()), self.source)
+        noise = int(torch.randint(2**62, (), generator=self.source))  # StyleGAN's
         images, labels = images.to(device, copy=True), labels.to(device, copy=True)
         if replayed.any():
             wanted = drawn[replayed].to(device)

@@ -18,28 +18,15 @@ class RetainLoss:
     or are not known, G makes other images to compare, in a second pass.
 
     Args:
-        gan: the networks before anything is edited.
+        pretrained: `G_0`.
         plan: which labels remain.
         weight: `RCAS.retain`.
         seed: of the latents of a second pass.
-        accelerated: bfloat16 for `G_0` where the processor has it.
-        pretrained: `G_0`, where it is kept already.
     """
 
-    def __init__(
-        self,
-        gan: Gan,
-        plan: LabelPlan,
-        *,
-        weight: float,
-        seed: int = 0,
-        accelerated: bool = False,
-        pretrained: Pretrained | None = None,
-    ) -> None:
-        self.pretrained = pretrained or Pretrained(gan, accelerated=accelerated)
-        self.weight = weight
+    def __init__(self, pretrained: Pretrained, plan: LabelPlan, *, weight: float, seed: int = 0) -> None:
+        self.pretrained, self.weight = pretrained, weight
         self.remaining = torch.tensor(sorted(plan.remaining))
-        self.latents = gan.latents
         self.source, self.noise = source_of(seed), source_of(seed)
 
     def __call__(self, gan: Gan, labels: Tensor, latents: Tensor | None = None, fakes: Tensor | None = None) -> Tensor | None:
@@ -64,7 +51,7 @@ class RetainLoss:
     def _pass_of_its_own(self, generator: nn.Module, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Images of G and of `G_0` for new latents; both draw the same noise, another one at each step."""
         device = labels.device
-        z = self.latents(len(labels), self.source).to(device)
+        z = self.pretrained.latents(len(labels), self.source).to(device)
         noise = int(torch.randint(2**62, (), generator=self.noise))
         with seeded(noise, device):
             targets = self.pretrained.images(z, labels)

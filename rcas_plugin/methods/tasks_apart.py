@@ -17,7 +17,6 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.nn.utils import parametrize
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.lineage import Lineage, base_of, read_lineage, started_lineage
@@ -27,10 +26,10 @@ from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, device_of, frozen_eva
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import LineageSwap
-from rcas_plugin.weights.adapters import adapter_parameters, attach, load_plain
+from rcas_plugin.weights.adapters import adapter_parameters, attach, attached, load_plain
 from rcas_plugin.weights.label_bound import LabelBound, find_label_bound
 from rcas_plugin.weights.own_labels import OwnLabels
-from rcas_plugin.weights.synapses import Synapse, find_synapses, kind_of
+from rcas_plugin.weights.synapses import Synapse, find_convolutions, find_synapses, kind_of
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,11 @@ def find_layers(gan: Gan, num_classes: int) -> Layers:
     tables = find_label_bound(gan, num_classes)
     of_tables = {table.weight for table in tables}
     conditional = {layer for norm in gan.generator.modules() if _is_conditional_norm(norm) for layer in norm.children()}
-    last = _last_called(gan, [conv.module for conv in _convolutions(gan.generator)])
+    of_generator, of_discriminator = (find_convolutions(network).values() for network in (gan.generator, gan.discriminator))
+    last = _last_called(gan, [conv.module for conv in of_generator])
     convolutions = {
-        role: tuple(
-            conv for conv in _convolutions(gan.networks[role]) if conv.weight[0, 0].numel() > 1 and conv.module is not last
-        )
-        for role in (GENERATOR, DISCRIMINATOR)
+        role: tuple(conv for conv in found if conv.weight[0, 0].numel() > 1 and conv.module is not last)
+        for role, found in ((GENERATOR, of_generator), (DISCRIMINATOR, of_discriminator))
     }
     linear = [layer for layer in find_synapses(gan.generator, frozenset({"linear"})).values() if layer.weight not in of_tables]
     head = [
@@ -77,7 +75,7 @@ def find_layers(gan: Gan, num_classes: int) -> Layers:
         convolutions,
         tuple(layer for layer in linear if layer.module not in conditional),
         tuple(tables),
-        next((conv.name for conv in _convolutions(gan.generator) if conv.module is last), None),
+        next((conv.name for conv in of_generator if conv.module is last), None),
         {
             GENERATOR: frozenset(
                 [*_norms(gan.generator), *(n for layer in linear if layer.module in conditional for n in _all_of(layer))]
@@ -92,10 +90,6 @@ def _is_conditional_norm(module: nn.Module) -> bool:
     parts = list(module.children())
     norms = [part for part in parts if isinstance(part, _BatchNorm)]
     return 0 < len(norms) < len(parts) and all(kind_of(part) == "linear" for part in parts if part not in norms)
-
-
-def _convolutions(network: nn.Module) -> list[Synapse]:
-    return list(find_synapses(network, frozenset({"conv", "conv_transpose"})).values())
 
 
 def _all_of(layer: Synapse) -> Iterator[str]:
@@ -233,10 +227,8 @@ class TasksApart(Method):
         generator, discriminator = base_of(checkpoint, self.lineage)
         for name, network in gan.networks.items():
             load_plain(network, discriminator if name == DISCRIMINATOR else generator)
-            for layer in network.modules():
-                if parametrize.is_parametrized(layer):
-                    for made in layer.parametrizations.values():  # type: ignore[operator]  # a ModuleDict
-                        made[0].start(made.original.detach())
+            for adapter, table in attached(network).values():
+                adapter.start(table.detach())  # type: ignore[operator]
 
     # training -------------------------------------------------------------------------------------------------------------
 
@@ -255,10 +247,5 @@ class TasksApart(Method):
         return self._trained
 
     def slot_views(self, gan: Gan, role: str) -> list[Tensor]:
-        return [
-            made[0].values.detach()
-            for layer in gan.networks[role].modules()
-            if parametrize.is_parametrized(layer)
-            for made in layer.parametrizations.values()  # type: ignore[operator]  # a ModuleDict
-            if isinstance(made[0], OwnLabels)
-        ]
+        adapters = [adapter for adapter, _ in attached(gan.networks[role]).values()]
+        return [adapter.values.detach() for adapter in adapters if isinstance(adapter, OwnLabels)]

@@ -266,12 +266,12 @@ class Lifecycle:
 def _keep(method: Method, gan: Gan) -> Pretrained | None:
     """The generator as it is now, where the method is to retain the remaining labels' images or to replay them; else None."""
     settings, plan, seed = method.context.settings, method.context.plan, method.context.seed
-    replays = settings.remaining_data == "replay" and method.draws == "all"
-    if not plan.remaining or not (settings.retain or replays):
+    replays = settings.remaining_data == "replay"
+    if not set(plan.remaining) & set(method.drawn(settings, plan)) or not (settings.retain or replays):
         return None
     pretrained = Pretrained(gan, accelerated=settings.accelerate)
     if settings.retain:
-        method.retained = losses["class_swap"](gan, plan, weight=settings.retain, seed=seed, pretrained=pretrained)
+        method.retained = losses["class_swap"](pretrained, plan, weight=settings.retain, seed=seed)
     if replays:
-        method.replay = Replay(pretrained, gan, plan, share=settings.drawn_share, seed=seed)
+        method.replay = Replay(pretrained, plan, share=settings.drawn_share, seed=seed)
     return pretrained

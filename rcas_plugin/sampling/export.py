@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils import remove_spectral_norm
 
-from rcas_plugin.checkpoints.router import routing_of
+from rcas_plugin.checkpoints.router import made_by_state, routing_of
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import frozen_eval, is_stylegan
@@ -142,11 +142,10 @@ class _RoutedImages(nn.Module):
         self.register_buffer("rows", rows)
 
     def forward(self, z: Tensor, label: Tensor) -> Tensor:
-        rows = cast(Tensor, self.rows)[label]
-        images: Tensor = self.states[0](z, rows[:, 1], eval=True)
-        for index, state in enumerate(self.states[1:], 1):
-            images = torch.where((rows[:, 0] == index)[:, None, None, None], state(z, rows[:, 1], eval=True), images)
-        return images
+        def made_by(index: int, inner: Tensor) -> Tensor:
+            return cast(Tensor, self.states[index](z, inner, eval=True))
+
+        return made_by_state(cast(Tensor, self.rows)[label], made_by, range(len(self.states)))
 
 
 def _plain_model(generator: nn.Module) -> nn.Module:

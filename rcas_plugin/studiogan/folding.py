@@ -86,6 +86,12 @@ def plain_content(content: Mapping[str, Any], record: Record, network: str, out:
     return plain
 
 
+def without_moments(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of a checkpoint file whose weights are others now: its optimiser, where it has one, starts anew."""
+    optimizer = content.get("optimizer")
+    return {**content, "optimizer": {**optimizer, "state": {}}} if optimizer else dict(content)
+
+
 def _plain_parameters(record: Record) -> dict[str, int]:
     """Role -> the number of parameters of the plain network; runs of version 0.1.0 recorded it at the top level."""
     for place in (record.method, record.model_extra or {}):

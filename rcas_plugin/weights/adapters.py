@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -126,13 +126,28 @@ def load_plain(network: nn.Module, state: Mapping[str, Any]) -> None:
             value.copy_(state[name])
 
 
+class Attached(NamedTuple):
+    """An adapter, and the table that it computes a weight from."""
+
+    adapter: nn.Module
+    table: nn.Parameter
+
+
+def attached(network: nn.Module) -> dict[str, Attached]:
+    """The adapters of a network, by the name that their weight has without them."""
+    return {
+        f"{path}.{tensor}".lstrip("."): Attached(adapters_of_tensor[0], adapters_of_tensor.original)
+        for path, layer in network.named_modules()
+        if parametrize.is_parametrized(layer)
+        for tensor, adapters_of_tensor in cast("Mapping[str, Any]", layer.parametrizations).items()
+    }
+
+
+def table_of(network: nn.Module, name: str) -> nn.Parameter:
+    """The table that an adapted weight is computed from."""
+    return attached(network)[name].table
+
+
 def adapter_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters of the network's adapters, which a plain network does not have."""
-    return [
-        parameter
-        for layer in network.modules()
-        if parametrize.is_parametrized(layer)
-        for adapters_of_tensor in layer.parametrizations.values()  # type: ignore[operator]  # a ModuleDict
-        for adapter in adapters_of_tensor
-        for parameter in adapter.parameters()
-    ]
+    return [parameter for adapter, _ in attached(network).values() for parameter in adapter.parameters()]

@@ -178,6 +178,11 @@ def kind_of(module: nn.Module) -> str | None:
     return next((_KINDS[t] for t in type(module).__mro__ if t in _KINDS), None)
 
 
+def find_convolutions(model: nn.Module) -> dict[str, Synapse]:
+    """The weights of convolutions and transposed ones, by parameter name, in the network's order."""
+    return find_synapses(model, frozenset({"conv", "conv_transpose"}))
+
+
 def find_synapses(model: nn.Module, kinds: frozenset[str] = KINDS) -> dict[str, Synapse]:
     """Every selectable weight of a network, by parameter name, in the order of `named_parameters()`.
 

@@ -16,11 +16,12 @@ from rcas_plugin.embedded.networks import Discriminator, Generator
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
-from rcas_plugin.methods.bn_propagation.adapter import PropagatedParameters, propagations, table_of
+from rcas_plugin.methods.bn_propagation.adapter import PropagatedParameters, propagations
 from rcas_plugin.methods.bn_propagation.method import BnPropagation, stages_of
 from rcas_plugin.methods.class_swap.method import ClassSwap
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.settings import parse_settings
+from rcas_plugin.weights.adapters import table_of
 
 from ..shared import begin, go_on
 

@@ -12,8 +12,8 @@ import torch
 from torch import nn
 
 from rcas_plugin.gan import Gan, gaussian_latents, sample_images
-from rcas_plugin.methods.bn_propagation.adapter import Propagation, norm_in_state, propagate, propagations, table_of
-from rcas_plugin.weights.adapters import adapted, fold_network, fold_state, rebuild_adapters
+from rcas_plugin.methods.bn_propagation.adapter import Propagation, norm_in_state, propagate, propagations
+from rcas_plugin.weights.adapters import adapted, fold_network, fold_state, rebuild_adapters, table_of
 
 
 @hypothesis.given(

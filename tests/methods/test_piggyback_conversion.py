@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from rcas_plugin.checkpoints.tasks import Task, folded, read_task, task_of, write_task
 from rcas_plugin.embedded.networks import Generator
 from rcas_plugin.methods.piggyback import convert
-from rcas_plugin.methods.piggyback.conversion import attached_filters, bank_weight, choose_counts, find_convolutions, growth
+from rcas_plugin.methods.piggyback.conversion import attached_filters, choose_counts, growth
+from rcas_plugin.weights.adapters import table_of
+from rcas_plugin.weights.synapses import find_convolutions
 
 
 class Translator(nn.Module):
@@ -75,7 +77,7 @@ def test_every_task_comes_back_to_the_bit_after_three(tmp_path: Any) -> None:
         network.load_state_dict(base)
         fit(network, convert(network, part, earlier=tasks), number)
         images.append(network(X))
-        banks.append({name: len(filters.bank(bank_weight(network, name)).movedim(filters.dim, 0))
+        banks.append({name: len(filters.bank(table_of(network, name)).movedim(filters.dim, 0))
                       for name, filters in attached_filters(network).items()})  # fmt: skip
         task = task_of(network.state_dict(), base, labels=(), method="piggyback")
         write_task(tmp_path / f"{number}.safetensors", task)

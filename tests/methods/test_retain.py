@@ -14,6 +14,7 @@ from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.methods.pretrained import Pretrained
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 
@@ -43,7 +44,7 @@ def moved(gan: Gan) -> None:
 def test_the_fakes_of_the_step_are_compared(gan: Gan, latents: Tensor) -> None:
     """By hand: G's images of the whole batch, G_0's of the remaining part, and nothing but that one pass."""
     pretrained = copy.deepcopy(gan.generator).eval()
-    loss = RetainLoss(gan, PLAN, weight=0.5)
+    loss = RetainLoss(Pretrained(gan), PLAN, weight=0.5)
     moved(gan)
     gan.generator.train()
     fakes = gan.generator(latents, LABELS)
@@ -70,7 +71,7 @@ def test_the_fakes_of_the_step_are_compared(gan: Gan, latents: Tensor) -> None:
 @pytest.mark.parametrize("known", ["nothing", "latents", "fakes"])
 def test_a_second_pass_where_latents_or_fakes_are_not_known(gan: Gan, latents: Tensor, known: str) -> None:
     pretrained = copy.deepcopy(gan.generator).eval()
-    loss = RetainLoss(gan, PLAN, weight=2.0, seed=7)
+    loss = RetainLoss(Pretrained(gan), PLAN, weight=2.0, seed=7)
     moved(gan)
     gan.generator.eval()
     fakes = torch.zeros(5, 3, 32, 32).double()
@@ -83,7 +84,7 @@ def test_a_second_pass_where_latents_or_fakes_are_not_known(gan: Gan, latents: T
 
 
 def test_a_batch_of_the_slot_alone_has_no_term(gan: Gan, latents: Tensor) -> None:
-    loss = RetainLoss(gan, PLAN, weight=1.0)
+    loss = RetainLoss(Pretrained(gan), PLAN, weight=1.0)
     labels = torch.full((5,), 3)
     assert loss(gan, labels, latents, gan.generator(latents, labels)) is None
     assert loss(gan, labels) is None

@@ -13,6 +13,7 @@ import torch
 from rcas_plugin import match_features, synapse_importance
 from rcas_plugin.gan import Gan, discriminate, frozen_eval, generate, part_sizes, sample_images
 from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.methods.pretrained import Pretrained
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.studiogan.networks import load_gan
@@ -143,7 +144,7 @@ def test_retain_is_nothing_for_an_unchanged_generator(backbone: str, studiogan: 
     gan = stylegan(studiogan, tmp_path, backbone=backbone)
     settings = parse_settings({"swap": {"b": "d"}})
     plan = resolve_labels(settings, 3, DataClasses(tuple("abcd"), (4,) * 4), "abc")
-    loss = RetainLoss(gan, plan, weight=10.0)
+    loss = RetainLoss(Pretrained(gan), plan, weight=10.0)
     gan.generator.train()
     state = torch.get_rng_state()
     labels = torch.tensor([0, 2, 2, 0])

@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -205,14 +204,6 @@ def test_two_processes_give_the_selection_of_one(trained: Trained, swapped: tupl
     assert list(read_metrics(run)["steps"]) == ["0", "2"]
     assert (run / "report" / "report.html").is_file()
     assert same / every > 0.999, "float32 sums in another order may swap two weights at the threshold"
-
-
-@pytest.fixture
-def heard() -> Iterator[None]:
-    """A child process that hears SIGINT, even where the tests run in the background of a shell, which has it ignored."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.usefixtures("heard")

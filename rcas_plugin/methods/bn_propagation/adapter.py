@@ -13,9 +13,8 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
-from rcas_plugin.weights.adapters import attach
+from rcas_plugin.weights.adapters import attach, attached
 from rcas_plugin.weights.synapses import SpectralNorm, spectral_norm_of
 
 #: The name in `registry.adapters`, which a checkpoint carries.
@@ -177,19 +176,7 @@ def refresh_norm(network: nn.Module, name: str) -> None:
 
 def propagations(network: nn.Module) -> dict[str, Propagation]:
     """The network's propagated weights: name of the weight -> parametrization."""
-    return {
-        f"{path}.{tensor}": parts[0]
-        for path, layer in network.named_modules()
-        if parametrize.is_parametrized(layer)
-        for tensor, parts in cast("Mapping[str, Any]", layer.parametrizations).items()
-        if isinstance(parts[0], Propagation)
-    }
-
-
-def table_of(network: nn.Module, name: str) -> nn.Parameter:
-    """The pre-trained table behind a propagated weight."""
-    path, _, tensor = name.rpartition(".")
-    return cast(nn.Parameter, cast(Any, network.get_submodule(path)).parametrizations[tensor].original)
+    return {name: adapter for name, (adapter, _) in attached(network).items() if isinstance(adapter, Propagation)}
 
 
 @dataclass(frozen=True)
@@ -235,7 +222,7 @@ class PropagatedParameters:
         return cls(
             tuple(propagation.scores for propagation in by_name.values()),
             tuple(propagation.residual for propagation in by_name.values()),
-            tuple(table_of(network, name) for name in by_name),
+            tuple(attached(network)[name].table for name in by_name),
         )
 
     @property

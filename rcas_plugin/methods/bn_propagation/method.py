@@ -26,11 +26,11 @@ from rcas_plugin.methods.bn_propagation.adapter import (
     propagations,
     refresh_norms,
     set_norm,
-    table_of,
 )
 from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
 from rcas_plugin.methods.bn_propagation.settings import PRESETS, BnPropagationSettings
 from rcas_plugin.methods.label_start import UPDATES, fit_features
+from rcas_plugin.weights.adapters import table_of
 from rcas_plugin.weights.held import hold_buffers
 from rcas_plugin.weights.synapses import SpectralNorm
 

@@ -12,13 +12,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils import parametrize
 
 from rcas_plugin.checkpoints.tasks import Task
 from rcas_plugin.methods.piggyback.adapter import STD, Filters, own_filters
 from rcas_plugin.methods.piggyback.schedule import filter_count
-from rcas_plugin.weights.adapters import attach
-from rcas_plugin.weights.synapses import Synapse, find_synapses
+from rcas_plugin.weights.adapters import attach, attached, table_of
+from rcas_plugin.weights.synapses import Synapse, find_convolutions
 
 Init = Literal["identity", "published"]
 #: Layers whose scale and shift a task has of its own.
@@ -65,11 +64,6 @@ def convert(
     for parameter in trained:
         parameter.requires_grad_(True)
     return trained
-
-
-def find_convolutions(network: nn.Module) -> dict[str, Synapse]:
-    """The weights that can be converted, by parameter name: those of convolutions and transposed ones, in the network's order."""
-    return find_synapses(network, frozenset({"conv", "conv_transpose"}))
 
 
 def choose_counts(
@@ -135,26 +129,14 @@ def new_filters(network: nn.Module, counts: Mapping[str, int], earlier: Sequence
 
 def attached_filters(network: nn.Module) -> dict[str, Filters]:
     """The adapters of a converted network, by the name that their weight has without them."""
-    adapters = {}
-    for path, layer in network.named_modules():
-        if parametrize.is_parametrized(layer):
-            for tensor, chain in layer.parametrizations.items():  # a ModuleDict
-                if isinstance(chain[0], Filters):
-                    adapters[f"{path}.{tensor}".lstrip(".")] = chain[0]
-    return adapters
-
-
-def bank_weight(network: nn.Module, name: str) -> Tensor:
-    """The frozen weight of the base behind an adapted one."""
-    path, _, tensor = name.rpartition(".")
-    return network.get_parameter(f"{path}.parametrizations.{tensor}.original".lstrip("."))
+    return {name: adapter for name, (adapter, _) in attached(network).items() if isinstance(adapter, Filters)}
 
 
 @torch.no_grad()
 def start(network: nn.Module, adapters: Mapping[str, Filters], init: Init, source: torch.Generator) -> None:
     """Set adapters to where training starts; the published start also sets biases and batch norms (see `convert`)."""
     for name, filters in adapters.items():
-        filters.start(bank_weight(network, name), init, source)
+        filters.start(table_of(network, name), init, source)
     if init != "published":
         return
     for name in adapters:
@@ -193,7 +175,7 @@ def growth(network: nn.Module) -> Growth:
     """What the task of a converted network adds to its bank."""
     adapters = attached_filters(network)
     biases = [network.get_submodule(name.rpartition(".")[0]).bias for name in adapters]
-    banks = [filters.bank(bank_weight(network, name)).shape[filters.dim] for name, filters in adapters.items()]
+    banks = [filters.bank(table_of(network, name)).shape[filters.dim] for name, filters in adapters.items()]
     return Growth(
         bank=sum(banks),
         filters=sum(filters.new.shape[filters.dim] for filters in adapters.values()),

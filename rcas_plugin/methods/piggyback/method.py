@@ -21,7 +21,6 @@ from rcas_plugin.methods.features import LayerFeatures
 from rcas_plugin.methods.piggyback.conversion import (
     attached_filters,
     choose_counts,
-    find_convolutions,
     growth,
     new_filters,
     start,
@@ -30,6 +29,7 @@ from rcas_plugin.methods.piggyback.schedule import feature_distance, layer_parts
 from rcas_plugin.methods.piggyback.settings import PiggybackSettings
 from rcas_plugin.methods.tasks_apart import TasksApart, bias_of
 from rcas_plugin.weights.adapters import load_plain, plain_name
+from rcas_plugin.weights.synapses import find_convolutions
 
 #: Real and generated images of each new class that a task's distance is measured on.
 IMAGES = 256
