@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from config_matrix import judges
 from config_matrix.main_run import run_rcas
@@ -63,6 +64,7 @@ def _fold(site: Site, cell: str) -> Callable[[], None]:
 
 
 PRETRAIN = ("pre-train",)
+FEW_IMAGES: dict[str, Any] = {"train_classifier": {"width": 4, "images": 8, "epochs": 1}, "warm_up": 2}
 CELLS: tuple[Cell, ...] = (
     Cell("pre-train", judges.trained, _pretrain),
     Cell("pre-train on", judges.went_on, lambda site, cell: site.go_on(cell, "pre-train", site.old_data), needs=PRETRAIN),
@@ -85,6 +87,7 @@ CELLS: tuple[Cell, ...] = (
     Cell("add stay", judges.all_stay, of="add", needs=("add",), uses=("fine_tune",)),
     Cell("gan_memory", judges.trained, _swap(method="gan_memory"), needs=PRETRAIN, uses=("pre-train on",)),
     Cell("piggyback", judges.trained, _swap(method="piggyback"), needs=PRETRAIN, uses=("pre-train on",)),
+    Cell("feature_replay", judges.trained, _swap(method="feature_replay", **FEW_IMAGES), needs=PRETRAIN, uses=("pre-train on",)),
     Cell("stage bn", judges.stage_bn_holds, _stage_bn, needs=PRETRAIN, uses=("pre-train on",)),
 )  # fmt: skip
 

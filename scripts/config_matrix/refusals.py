@@ -9,7 +9,7 @@ from typing import Any
 
 from config_matrix.reduction import is_conditional
 
-METHODS = ("fine_tune", "class_swap", "rcas", "bn_propagation", "add", "stage bn", "gan_memory", "piggyback")
+METHODS = ("fine_tune", "class_swap", "rcas", "bn_propagation", "add", "stage bn", "gan_memory", "piggyback", "feature_replay")
 APART = ("gan_memory", "piggyback")
 MATCHED = ("class_swap", "bn_propagation", "add", "stage bn")
 
@@ -46,10 +46,16 @@ def _is_stylegan(config: Mapping[str, Any]) -> bool:
     return str(config["MODEL"].get("backbone")).startswith("stylegan")
 
 
+def _classifies_in_d(config: Mapping[str, Any]) -> bool:
+    model = config["MODEL"]
+    return model.get("d_cond_mtd", "W/O") not in ("W/O", "PD", "SPD", "MD", "N/A") or model.get("info_type", "N/A") != "N/A"
+
+
 MAY_REFUSE = (
     MayRefuse("a GAN without labels", lambda config: not is_conditional(config), METHODS, r"not conditional"),
     MayRefuse("D has more rows than labels (multi-hinge, ADC)", _judges_by_rows_of_its_own, ("add",), r"label"),
     MayRefuse("kernels that each image's style modulates", _is_stylegan, APART, r"StyleGAN"),
+    MayRefuse("D classifies, or has a logit a label", _classifies_in_d, ("feature_replay",), r"D of its own"),
     MayRefuse("spectral norm on what a label alone reaches in G", _spectral_norm_on_the_label, MATCHED, r"spectral"),
 )
 

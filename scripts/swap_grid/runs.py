@@ -50,6 +50,12 @@ METHODS: dict[str, dict[str, Any]] = {
     "rcas_10": {"preset": "rcas_10", "importance": {"samples": 512}},
     "gan_memory": {"method": "gan_memory"},
     "piggyback": {"method": "piggyback"},
+    "feature_replay": {"method": "feature_replay"},
+    **{
+        f"{method}, {data}": {"method": method, "remaining_data": data}
+        for method in ("fine_tune", "class_swap", "bn_propagation")
+        for data in ("replay", "none")
+    },
     "from scratch": {"method": "fine_tune"},
 }
 #: Stage bn has one in so many of the run's steps, where that is not the default.

@@ -371,7 +371,7 @@ class ContractSuite:
         start = ["check", "check_networks", "attach", "load", "prepare", "trained", "slot_views"]
         assert list(dict.fromkeys(call for call in calls if call in start)) == start
         assert [calls.count(call) for call in start if call != "trained"] == [1, 1, 1, 1, 1, 2]
-        step = ["discriminator_loss", "generator_loss", "averaged", "after_step"]
+        step = ["fakes_of", "discriminator_loss", "fakes_of", "generator_loss", "averaged", "after_step"]
         made = [call for call in calls if call in step]
         assert len(made) >= TOTAL * len(step)
         assert made == step * (len(made) // len(step))

@@ -16,10 +16,16 @@ ASKED: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CIFAR10/SNGAN": (("fold plain", "class_swap plain", "gan_memory", "piggyback"), ()),  # a column a label and layer
     "CIFAR10/SAGAN": (("fine_tune", "class_swap stay"), ()),  # spectral norm on those columns
     "CIFAR10/BigGAN": (("fine_tune", "bn_propagation stay"), ()),  # a shared embedding, and a moving average
-    "CIFAR10/SNGAN-Info": (("fine_tune", "class_swap stay", "add"), ()),  # InfoGAN's codes beside the label
+    "CIFAR10/SNGAN-Info": (
+        ("fine_tune", "class_swap stay", "add", "feature_replay"),
+        ("feature_replay",),
+    ),  # InfoGAN's codes beside the label
     "CIFAR10/MHGAN": (("fine_tune", "add"), ("add",)),  # multi-hinge: D has a row more than labels
-    "CIFAR10/SNGAN-ADA": (("fold",), ()),  # numpy scalars in the checkpoint
-    "CIFAR10/StyleGAN2": (("pre-train on", "class_swap stay", "gan_memory"), ("gan_memory",)),  # lazy regularisation, noise
+    "CIFAR10/SNGAN-ADA": (("fold", "feature_replay"), ()),  # numpy scalars in the checkpoint
+    "CIFAR10/StyleGAN2": (
+        ("pre-train on", "class_swap stay", "gan_memory", "feature_replay"),
+        ("gan_memory",),
+    ),  # lazy regularisation, noise
     "AFHQv2/StyleGAN2-256Res": (("class_swap",), ()),  # groups of eight, path length regularisation
     "CIFAR10/StyleGAN3-t-ADA": (("stage bn",), ()),  # magnitudes that are gathered
     "CIFAR10/DCGAN": (("class_swap",), ("class_swap",)),  # no labels

@@ -37,8 +37,9 @@ from rcas_plugin.weights.adapters import ADDED, is_added
 FILE = "classifier.safetensors"
 #: Images of an update of the warm-up, and its step size.
 WARM_UP_BATCH, WARM_UP_LR = 32, 1e-3
-#: What upstream's D says beside its logit where the config has it classify; the losses of those are not of this D.
-OTHER_OUTPUTS = ("embed", "cls_output", "info_discrete_c_logits", "info_conti_mu")
+#: Upstream's `MODEL.d_cond_mtd` with a loss on what D says of the label, and what D says beside its logit where it classifies.
+CLASSIFYING = ("AC", "2C", "D2DCE")
+OTHER_OUTPUTS = ("cls_output", "info_discrete_c_logits", "info_conti_mu")
 
 
 class FeatureReplay(Method):
@@ -69,7 +70,8 @@ class FeatureReplay(Method):
         images = _one_image(gan)
         with frozen_eval(gan.discriminator):
             outputs = discriminate(gan.discriminator, images, torch.zeros(2, dtype=torch.long, device=images.device))
-        if outputs["adv_output"].dim() != 1 or any(outputs.get(name) is not None for name in OTHER_OUTPUTS):
+        classifies = getattr(gan.discriminator, "d_cond_mtd", None) in CLASSIFYING
+        if classifies or outputs["adv_output"][0].numel() > 1 or any(outputs.get(name) is not None for name in OTHER_OUTPUTS):
             raise RcasError(
                 "RCAS.method: feature_replay puts a D of its own in the place of this config's, which classifies images too; "
                 "allowed for this config: class_swap, bn_propagation, fine_tune"
