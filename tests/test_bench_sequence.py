@@ -1,0 +1,95 @@
+"""Swaps in a row on a grid: what a row comes to, by hand, and tiny runs that go on."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+
+@pytest.fixture
+def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    module = load_script("bench_sequence")
+    monkeypatch.setattr(module, "A_CLASS", 6)
+    monkeypatch.setattr(module, "JUDGED", 6)
+    config = {**module.CONFIG, "MODEL": {**module.CONFIG["MODEL"], "g_conv_dim": 1, "d_conv_dim": 2}}
+    monkeypatch.setattr(module, "CONFIG", {**config, "OPTIMIZATION": {**config["OPTIMIZATION"], "batch_size": 8}})
+    tiny = dataclasses.replace(module.SEQUENCES["mnist"], swaps=((4, 5), (5, 6)), steps=3, pretrain_steps=2, judge_epochs=1)
+    monkeypatch.setitem(module.SEQUENCES, "mnist", tiny)
+    return module
+
+
+def seen(recognised: float, distance: float, **called: float) -> dict[str, Any]:
+    return {"recognised": recognised, "distance": distance, "as": called}
+
+
+def test_a_row_by_hand(bench: ModuleType) -> None:
+    """Classes a and b are pre-trained; b gives way to c, then a to d."""
+    result = {
+        "start": {"a": seen(0.9, 5.0), "b": seen(0.8, 5.0)},
+        "swaps": [
+            {"slot": "b", "new": "c", "seconds": 10.0, "parameters": 7,
+             "classes": {"a": seen(0.8, 6.0), "c": seen(0.7, 20.0, b=0.1)}},
+            {"slot": "a", "new": "d", "seconds": 12.0, "parameters": 9,
+             "classes": {"d": seen(0.6, 30.0, a=0.3), "c": seen(0.5, 25.0)}},
+        ],
+    }  # fmt: skip
+    figures = bench.figures_of(result, ("a", "b", "c", "d"), (0, 1))
+    wanted = {
+        "new, one swap: distance": 20.0, "new: distance": 25.0, "new: recognised": 65.0, "seen as the old class": 20.0,
+        "remaining, one swap: recognised": 80.0, "remaining, five swaps: recognised": 50.0,
+        "remaining, five swaps: distance": 25.0, "forgetting": 20.0, "backward transfer": -20.0,
+        "parameters added in G": 16, "seconds": 22.0,
+    }  # fmt: skip
+    assert figures.keys() == wanted.keys()
+    assert all(math.isclose(figures[name], value, abs_tol=1e-9) for name, value in wanted.items())
+
+
+def test_a_method_that_shows_new_classes_alone_has_one_row(bench: ModuleType) -> None:
+    rows = bench.rows_of("mnist", ["class_swap", "gan_memory", "feature_replay"], ["real", "replay", "none"], 2)
+    assert [(row.method, row.data) for row in rows if row.seed == 0] == [
+        ("class_swap", "real"), ("class_swap", "replay"), ("class_swap", "none"), ("gan_memory", "own"),
+        ("feature_replay", "real"), ("feature_replay", "replay"),
+    ]  # fmt: skip
+    assert [row.seed for row in rows] == [0] * 6 + [1] * 6
+    assert [row.section.get("remaining_data") for row in rows[:4]] == ["real", "replay", "none", None]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("short_runs")
+def test_an_interrupted_grid_goes_on(bench: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = np.random.default_rng(0)
+    images, labels = source.integers(0, 255, (60, 28, 28), dtype=np.uint8), np.arange(60) % 10
+    np.savez(tmp_path / "mnist.npz", x_train=images, y_train=labels, x_test=images, y_test=labels)
+    command = ["--mnist", str(tmp_path / "mnist.npz"), "--out", str(tmp_path / "out"), "--seeds", "1", "--data", "replay"]
+    trained: list[str] = []
+    train = bench.train
+
+    def interrupted(config: Path, *args: Any, **options: Any) -> Path:
+        trained.append(config.parent.name)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        folder: Path = train(config, *args, **options)
+        return folder
+
+    monkeypatch.setattr(bench, "train", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bench.main([*command, "--methods", "fine_tune", "gan_memory"])
+    bench.main([*command, "--methods", "fine_tune", "gan_memory"])
+    assert trained == ["mnist", "0", "1", "1", "0", "1"], "the pre-training and the first swap are not done again"
+    results = json.loads((tmp_path / "out" / "bench_sequence.json").read_text())["mnist"]
+    table = results["table"]
+    assert set(table) == {"fine_tune, replay", "gan_memory, own"}
+    assert table["gan_memory, own"]["parameters added in G"][0] > 0
+    assert table["gan_memory, own"]["forgetting"][0] == 0
+    first, second = (swap["classes"] for swap in results["rows"]["gan_memory, own, 0"]["swaps"])
+    kept = set(first) & set(second)
+    assert kept
+    assert all(first[name] == second[name] for name in kept), "the same images, and the same figures to the last digit"
