@@ -11,6 +11,7 @@ from rcas_plugin.importance.estimate import synapse_importance
 from rcas_plugin.methods.bn_propagation.adapter import ADAPTER, Propagation
 from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
+from rcas_plugin.methods.feature_replay.method import FeatureReplay
 from rcas_plugin.methods.fine_tune.method import FineTune
 from rcas_plugin.methods.gan_memory.adapter import STYLE, Style
 from rcas_plugin.methods.gan_memory.low_rank import LOW_RANK, LowRankStyle
@@ -23,6 +24,7 @@ from rcas_plugin.weights.own_labels import OWN_LABELS, OwnLabels
 
 methods.register("bn_propagation")(BnPropagation)
 methods.register("class_swap")(ClassSwap)
+methods.register("feature_replay")(FeatureReplay)
 methods.register("fine_tune")(FineTune)
 methods.register("gan_memory")(GanMemory)
 methods.register("piggyback")(Piggyback)

@@ -11,7 +11,7 @@ from typing import Any
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.gan import Gan
 from rcas_plugin.record import Record, read_record
-from rcas_plugin.weights.adapters import adapted, fold_state
+from rcas_plugin.weights.adapters import fold_state, is_plain
 
 #: Upstream's name of a network's file -> the network of a `Gan`.
 NETWORKS = {"G": "generator", "D": "discriminator", "G_ema": "ema"}
@@ -72,8 +72,8 @@ class Checkpoint:
 
     @property
     def adapted(self) -> bool:
-        """True where a method's adapter computes one of the weights."""
-        return any(adapted(content["state_dict"]) for content in self.contents.values())
+        """True where a method has put adapters around weights, or something of its own into a network."""
+        return not all(is_plain(content["state_dict"]) for content in self.contents.values())
 
     @cached_property
     def folded(self) -> Checkpoint:

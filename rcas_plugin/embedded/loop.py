@@ -21,8 +21,8 @@ from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
-from rcas_plugin.embedded.networks import Discriminator, Generator
-from rcas_plugin.embedded.steps import Loop
+from rcas_plugin.embedded.networks import SIZES, Discriminator, Generator
+from rcas_plugin.embedded.steps import LOSSES, Loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
@@ -39,11 +39,11 @@ from rcas_plugin.watch.observer import Observer
 
 def build_gan(config: Mapping[str, Any], *, seed: int = 0) -> Gan:
     """The embedded networks of a config, newly drawn from the seed, on the CPU."""
-    model, num_classes = config["MODEL"], config["DATA"]["num_classes"]
+    model, num_classes, size = config["MODEL"], config["DATA"]["num_classes"], config["DATA"]["img_size"]
     with seeded(seed, torch.device("cpu")):
-        generator = Generator(model["z_dim"], num_classes, model["g_conv_dim"])
+        generator = Generator(model["z_dim"], num_classes, model["g_conv_dim"], size)
         discriminator = Discriminator(num_classes, model["d_conv_dim"])
-        average = Generator(model["z_dim"], num_classes, model["g_conv_dim"]) if model.get("apply_g_ema") else None
+        average = Generator(model["z_dim"], num_classes, model["g_conv_dim"], size) if model.get("apply_g_ema") else None
     if average is not None:
         average.load_state_dict(generator.state_dict())
     return Gan(generator, discriminator, average, gaussian_latents(model["z_dim"]))
@@ -152,9 +152,7 @@ def _swap(
         check_tasks(ckpt_dir, record, settings.method)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
-    before = (
-        len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config["MODEL"], num_classes)
-    )
+    before = len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config, num_classes)
     method_class = methods[settings.method]
     plan = resolve_labels(settings, num_classes, classes, recorded, num_before=before, dropped=record.dropped,
                           former=() if goes_on else record.former, shown=method_class.shown(settings))  # fmt: skip
@@ -240,9 +238,9 @@ class _Run:
 
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The config's OPTIMIZATION section, with the keys of the moving average of MODEL."""
+    """The config's OPTIMIZATION section, with the keys of the moving average of MODEL and the adversarial loss of LOSS."""
     average = {key: config["MODEL"][key] for key in ("g_ema_decay", "g_ema_start") if key in config["MODEL"]}
-    return {**config["OPTIMIZATION"], **average}
+    return {"adv_loss": config.get("LOSS", {}).get("adv_loss", "hinge"), **config["OPTIMIZATION"], **average}
 
 
 def _new_folder(save_dir: str | Path, config: Mapping[str, Any], cfg_file: str | Path, phase: str) -> Path:
@@ -258,10 +256,9 @@ def _check_fits(checkpoint: Checkpoint, gan: Gan) -> None:
     compare(plain["discriminator"], gan.discriminator.state_dict(), files["D"], "resnet")
 
 
-def _labels_before(state: Mapping[str, Tensor], gan: Gan, model: Mapping[str, Any], labels: int) -> int:
+def _labels_before(state: Mapping[str, Tensor], gan: Gan, config: Mapping[str, Any], labels: int) -> int:
     """The number of labels of a checkpoint's GAN, by its generator's state."""
-    with seeded(0, torch.device("cpu")):
-        more = Generator(model["z_dim"], labels + 1, model["g_conv_dim"]).state_dict()
+    more = build_gan({**config, "DATA": {**config["DATA"], "num_classes": labels + 1}}).generator.state_dict()
     return labels_in(state, gan.generator.state_dict(), more, labels)
 
 
@@ -284,7 +281,9 @@ def _write(folder: Path, loop: Loop, step: int, seed: int, *, best: bool) -> Non
 def read_config(cfg: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     """A config for the embedded networks, from its file or its content; raises `RcasError` where they are not its networks."""
     content = cfg if isinstance(cfg, Mapping) else yaml.safe_load(Path(cfg).read_text(encoding="utf-8"))
-    if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] != 32:
-        name = "its config" if isinstance(cfg, Mapping) else cfg
-        raise RcasError(f"{name}: the embedded networks are resnet at 32x32; other backbones need StudioGAN")
+    name = "its config" if isinstance(cfg, Mapping) else cfg
+    if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] not in SIZES:
+        raise RcasError(f"{name}: the embedded networks are resnet at 32x32, or at 16x16; other backbones need StudioGAN")
+    if (loss := content.get("LOSS", {}).get("adv_loss", "hinge")) not in LOSSES:
+        raise RcasError(f"{name}: LOSS.adv_loss is {loss!r}; allowed for the embedded networks: {', '.join(LOSSES)}")
     return dict(content)

@@ -1,8 +1,9 @@
-"""The steps of training on the embedded networks: StudioGAN's with the hinge loss."""
+"""The steps of training on the embedded networks: StudioGAN's, with the hinge loss or the logistic one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,23 +13,40 @@ from torch import Tensor
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.methods.base import Batch
+from rcas_plugin.methods.replay import ReplayedBatches
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import load_random_state
 from rcas_plugin.weights.accelerate import accelerate
 
+
+@dataclass(frozen=True)
+class Losses:
+    """The adversarial loss of D, of its logits (n,) for real images and for fakes, and that of G, of those for fakes."""
+
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+    generator: Callable[[Tensor], Tensor]
+
+
+#: `LOSS.adv_loss` -> the losses (upstream's `src/utils/losses.py`).
+LOSSES = {
+    "hinge": Losses(lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda fake: -fake.mean()),
+    "logistic": Losses(
+        lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(), lambda fake: F.softplus(-fake).mean()
+    ),
+}
 #: A step's fakes: their images, labels and latents.
 Fakes = tuple[Tensor, Tensor, Tensor]
 
 
 class Loop:
-    """StudioGAN's step with the hinge loss: some updates of D, then one of G, then its moving average.
+    """StudioGAN's step: some updates of D, then one of G, then its moving average.
 
     Args:
         gan: trained in place.
         images: real images (n, 3, size, size) in [-1, 1].
         labels: the label (n,) of each.
         live: the labels that are drawn for fakes, each entry alike (`LabelPlan.drawn`).
-        options: the config's OPTIMIZATION section; `g_ema_decay` and `g_ema_start` of MODEL with it.
+        options: the config's OPTIMIZATION section; `g_ema_decay` and `g_ema_start` of MODEL and `adv_loss` of LOSS with it.
         source: draws batches, labels and latents.
         lifecycle: of the swap that is trained, or None for plain training.
         accelerated: channels-last weights and bfloat16 (`RCAS.accelerate`).
@@ -60,10 +78,15 @@ class Loop:
         self.optimizers: dict[str, torch.optim.Optimizer] = {}
         for role, network, rate in ((GENERATOR, gan.generator, "g_lr"), (DISCRIMINATOR, gan.discriminator, "d_lr")):
             self.optimizers[role] = torch.optim.Adam(network.parameters(), options.get(rate, 2e-4), betas, eps=1e-6)
+        self.losses = LOSSES[options.get("adv_loss", "hinge")]
         self.current = 0
         if lifecycle is not None:
             self.current = lifecycle.step
             lifecycle.build_optimizers(self.optimizers)
+
+    @property
+    def _replay(self) -> ReplayedBatches | None:
+        return None if self.lifecycle is None else self.lifecycle.method.replay
 
     @property
     def random_sources(self) -> dict[str, torch.Generator]:
@@ -85,6 +108,8 @@ class Loop:
         self.current = step
         self.gan.generator.train()
         self.gan.discriminator.train()
+        if self._replay is not None:
+            self._replay.begin()
         for _ in range(self.d_updates):
             self._update_discriminator(step)
         self._update_generator(step)
@@ -97,26 +122,27 @@ class Loop:
     def _update_discriminator(self, step: int) -> None:
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
         real, real_labels = self.images[pick], self.labels[pick]
-        replay = None if self.lifecycle is None else self.lifecycle.method.replay
-        if replay is not None:
-            real, real_labels = replay(real, real_labels, real.device)
+        if self._replay is not None:
+            real, real_labels = self._replay(real, real_labels, real.device)
         with torch.no_grad():
             fake, fake_labels, latents = self._fakes()
         judge = self.gan.discriminator
         of_real, of_fake = judge(real, real_labels), judge(fake, fake_labels)
-        loss = F.relu(1 - of_real["adv_output"]).mean() + F.relu(1 + of_fake["adv_output"]).mean()
+        loss = self.losses.discriminator(of_real["adv_output"], of_fake["adv_output"])
         self._update(DISCRIMINATOR, loss, Batch(step, fake, fake_labels, real, real_labels, latents, fake, of_fake, of_real))
 
     def _update_generator(self, step: int) -> None:
         fake, fake_labels, latents = self._fakes()
         outputs = self.gan.discriminator(fake, fake_labels)
-        loss = -outputs["adv_output"].mean()
+        loss = self.losses.generator(outputs["adv_output"])
         self._update(GENERATOR, loss, Batch(step, fake, fake_labels, latents=latents, raw_fakes=fake, fake_outputs=outputs))
 
     def _fakes(self) -> Fakes:
         device = self.images.device
         labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)].to(device)
         latents = self.gan.latents(self.batch_size, self.source).to(device)
+        if self.lifecycle is not None:
+            latents, labels = self.lifecycle.method.fakes_of(latents, labels)
         return self.gan.generator(latents, labels), labels, latents
 
     def _update(self, role: str, loss: Tensor, batch: Batch) -> None:

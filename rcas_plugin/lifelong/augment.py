@@ -25,5 +25,5 @@ def shift_and_flip(images: Tensor, source: torch.Generator, *, shift: int, flip:
         mirrored = torch.rand(count, generator=source) < 0.5
         columns = torch.where(mirrored[:, None], columns.flip(1), columns)
     padded = F.pad(images, (shift, shift, shift, shift), value=-1.0)
-    where = torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None]
-    return padded[(*where, rows[:, None, :, None], columns[:, None, None, :])]
+    image, channel = torch.arange(count)[:, None, None, None], torch.arange(channels)[:, None, None]
+    return padded[image, channel, rows[:, None, :, None], columns[:, None, None, :]]

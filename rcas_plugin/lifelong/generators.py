@@ -73,8 +73,8 @@ def train_gan(
 ) -> Path:
     """Train a GAN, or go on with it, to its last step; its checkpoint folder.
 
-    The embedded loop trains where the config's networks are its own, else StudioGAN's main.py in a process of its own. A GAN of the
-    first task that the embedded loop was interrupted at starts anew; all others go on from their newest checkpoint.
+    The embedded loop trains where the config's networks are its own, else StudioGAN's main.py in a process of its own. A GAN of
+    the first task that the embedded loop was interrupted at starts anew; all others go on from their newest checkpoint.
 
     Args:
         config: of the run; with an RCAS section it starts from `start`.
@@ -115,10 +115,8 @@ def train_gan(
 
 def newest_run(folder: Path) -> Path | None:
     """The run in a GAN's stage that has the most steps; None before one is saved."""
-    steps = {
-        run: step_of(checkpoint_files(run)["D"]) for run in (folder / "checkpoints").glob("*") if any(run.glob("model=D-*.pth"))
-    }
-    return max(steps, key=lambda run: steps[run], default=None)
+    runs = [run for run in (folder / "checkpoints").glob("*") if any(run.glob("model=D-*.pth"))]
+    return max(runs, key=lambda run: step_of(checkpoint_files(run)["D"]), default=None)
 
 
 def draw_memory(run: Path, classes: Sequence[str], count: int, path: Path, *, seed: int, studiogan: Path | None = None) -> None:

@@ -24,9 +24,11 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> 
 
 def feature_distance(student: Tensor, teacher: Tensor) -> Tensor:
     """The Euclidean distance, not squared, between hidden features (n, …) of both, flattened; the mean over images."""
-    return (student - teacher).flatten(1).norm(dim=1).mean()
+    distances: Tensor = (student - teacher).flatten(1).norm(dim=1)
+    return distances.mean()
 
 
 def new_classes(logits: Tensor, labels: Tensor) -> Tensor:
     """The cross-entropy of new images' logits (n, classes so far) with their labels (n,), over all classes."""
-    return F.cross_entropy(logits, labels)
+    loss: Tensor = F.cross_entropy(logits, labels)
+    return loss

@@ -84,7 +84,8 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
     for key in dict.fromkeys([*flat, *flat_begun]):
         if flat.get(key) != flat_begun.get(key):
             raise RcasError(
-                f"{key}: it is {flat.get(key)!r}, and {out} was begun with {flat_begun.get(key)!r}; set it back, or give another -o"
+                f"{key}: it is {flat.get(key)!r}, and {out} was begun with {flat_begun.get(key)!r}; set it back, "
+                "or give another -o"
             )
 
 

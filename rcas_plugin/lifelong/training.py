@@ -63,7 +63,8 @@ def train_later(
 ) -> FeatureClassifier:
     """The classifier after one more task, in evaluation mode; `before` stays as it is.
 
-    Features and head go on from where they were, the new classes' rows of the head are drawn anew. Every strategy has as many steps.
+    Features and head go on from where they were, the new classes' rows of the head are drawn anew. Every strategy has as many
+    steps.
 
     Args:
         keys: of the classifier.

@@ -14,7 +14,7 @@ from rcas_plugin.checkpoints.tasks import read_tensors
 from rcas_plugin.errors import RcasError
 from rcas_plugin.record import plain_record, write_record
 from rcas_plugin.studiogan.folding import plain_content, without_moments
-from rcas_plugin.weights.adapters import adapted
+from rcas_plugin.weights.adapters import is_plain
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool 
 
 def _plain(content: Mapping[str, Any], checkpoint: Checkpoint, network: str, out: Path) -> dict[str, Any]:
     """A file's content with an optimiser that starts anew."""
-    if adapted(content["state_dict"]):
+    if not is_plain(content["state_dict"]):
         return plain_content(content, checkpoint.record, network, out)
     return without_moments(content)
 

@@ -14,7 +14,7 @@ from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import LabelPlan
-from rcas_plugin.methods.replay import Replay
+from rcas_plugin.methods.replay import ReplayedBatches
 from rcas_plugin.methods.retain import RetainLoss
 from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import load_plain, rebuild_adapters
@@ -83,7 +83,8 @@ class Method:
     2. `attach`: the networks get the shape that the method trains. To start, to go on, and to evaluate.
     3. `load`, then `prepare`: values, once, where a swap starts. A run that goes on loads its checkpoint in their place.
     4. `trained`, `slot_views`: what moves, asked when the optimisers are there and again after each step.
-    5. `discriminator_loss`, `generator_loss` at each update, `averaged` where G has a moving average, `after_step`.
+    5. `fakes_of`, then `discriminator_loss` or `generator_loss` at each update; `averaged` where G has a moving average;
+       `after_step`.
     6. `record` at each save; `finish` after the last.
 
     Attributes:
@@ -115,7 +116,7 @@ class Method:
             raise TypeError(f"{type(self).__name__} takes {self.Settings.__name__}, not {type(context.settings).__name__}")
         self.context, self.settings = context, context.settings
         self.retained: RetainLoss | None = None
-        self.replay: Replay | None = None
+        self.replay: ReplayedBatches | None = None
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Refuse a method that was written for the contract of version 0.1: its calls would never come."""
@@ -198,6 +199,15 @@ class Method:
         slots = sorted(self.context.plan.slots)
         bound = [weight for weight in find_label_bound(gan, self.context.plan.num_classes) if weight.role == role]
         return [weight.of(slot).detach() for weight in bound for slot in slots]
+
+    def fakes_of(self, latents: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """What the fakes of an update are made from: by default what was drawn for it.
+
+        Args:
+            latents: (n, z_dim), on the generator's device.
+            labels: (n,), likewise.
+        """
+        return latents, labels
 
     def generator_loss(self, batch: Batch) -> Tensor | None:
         """A term added to the generator's loss: by default the `class_swap` loss, where `RCAS.retain` asks for it."""

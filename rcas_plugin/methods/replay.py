@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,7 +13,22 @@ from rcas_plugin.labels import LabelPlan
 from rcas_plugin.methods.pretrained import Pretrained, source_of
 
 
-class Replay:
+@dataclass(frozen=True)
+class ReplayedBatch:
+    """What D is about to be shown as real.
+
+    Attributes:
+        labels: (n,) of the batch.
+        replayed: (n,) where an image is the pre-trained generator's.
+        latents: (m, z_dim) that it made those m images of.
+    """
+
+    labels: Tensor
+    replayed: Tensor
+    latents: Tensor
+
+
+class ReplayedBatches:
     """Turns a batch of new classes' real images into one of every label (`RCAS.remaining_data: replay`).
 
     Each place of the batch draws a label as the fakes do. Where it is a slot's the image that is there stays; where it is a
@@ -21,6 +39,9 @@ class Replay:
         plan: which labels remain.
         share: of the new classes together, at least (`LabelPlan.drawn`).
         seed: of labels, latents and StyleGAN's noise.
+
+    Attributes:
+        batches: those of this step that no fakes were made beside (`Method.fakes_of`), oldest first.
     """
 
     def __init__(self, pretrained: Pretrained, plan: LabelPlan, *, share: float = 0.0, seed: int = 0) -> None:
@@ -28,6 +49,11 @@ class Replay:
         self.drawn = torch.tensor(plan.drawn(share))
         self.remaining = torch.tensor(sorted(plan.remaining))
         self.source = source_of(seed)
+        self.batches: deque[ReplayedBatch] = deque()
+
+    def begin(self) -> None:
+        """Forget the batches before: those of a step's updates of D come now, in their order."""
+        self.batches.clear()
 
     @torch.no_grad()
     def __call__(self, images: Tensor, labels: Tensor, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -49,6 +75,7 @@ class Replay:
                 made = self.pretrained.images(latents.to(device), wanted)
             where = replayed.to(device)
             images[where], labels[where] = made.to(images.dtype), wanted.to(labels.dtype)
+        self.batches.append(ReplayedBatch(labels, replayed.to(device), latents.to(device)))
         return images, labels
 
     @property

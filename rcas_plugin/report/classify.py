@@ -124,8 +124,8 @@ def caption(classify: Classify) -> str:
     seeds = max(figures.seeds for figures in classify.strategies)
     over = f"over {seeds} seeds (Student's t)" if seeds > 1 else "of one seed, so without an interval"
     return (
-        f"{len(classify.tasks)} tasks, tested on {classify.test} real images; the classifier tells all classes so far apart and is "
-        f"not told the task, and each class counts alike. Generated strategies replay {classify.memory} images a class. "
+        f"{len(classify.tasks)} tasks, tested on {classify.test} real images; the classifier tells all classes so far apart "
+        f"and is not told the task, and each class counts alike. A GAN replays {classify.memory} images a class. "
         f"Means {'and 95 % intervals ' if seeds > 1 else ''}{over}."
     )
 

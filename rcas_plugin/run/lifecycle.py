@@ -22,7 +22,7 @@ from rcas_plugin.checkpoints.lineage import inherit
 from rcas_plugin.gan import GENERATOR, Gan
 from rcas_plugin.methods.base import Batch, Method
 from rcas_plugin.methods.pretrained import Pretrained
-from rcas_plugin.methods.replay import Replay
+from rcas_plugin.methods.replay import ReplayedBatches
 from rcas_plugin.record import Inheritance, write_record
 from rcas_plugin.registry import losses
 from rcas_plugin.run.optimizers import Optimizers, plain_parameters
@@ -273,5 +273,5 @@ def _keep(method: Method, gan: Gan) -> Pretrained | None:
     if settings.retain:
         method.retained = losses["class_swap"](pretrained, plan, weight=settings.retain, seed=seed)
     if replays:
-        method.replay = Replay(pretrained, plan, share=settings.drawn_share, seed=seed)
+        method.replay = ReplayedBatches(pretrained, plan, share=settings.drawn_share, seed=seed)
     return pretrained

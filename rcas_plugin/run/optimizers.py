@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from rcas_plugin.gan import Gan
-from rcas_plugin.weights.adapters import adapter_parameters
+from rcas_plugin.weights.adapters import added_parameters
 from rcas_plugin.weights.label_bound import scale_updates, warm_down
 
 
@@ -69,11 +69,11 @@ def fits(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
 
 
 def plain_parameters(gan: Gan, optimizers: Optimizers | None) -> dict[str, int]:
-    """Role -> the number of parameters in the optimiser of a plain network; empty where no adapter is at work.
+    """Role -> the number of parameters in the optimiser of a plain network; empty where the networks are plain.
 
     `rcas fold` writes optimisers of that size, as StudioGAN loads no others.
     """
-    added = {role: len(adapter_parameters(gan.networks[role])) for role in (optimizers.by_role if optimizers else ())}
+    added = {role: len(added_parameters(gan.networks[role])) for role in (optimizers.by_role if optimizers else ())}
     if optimizers is None or not any(added.values()):
         return {}
     return {role: optimizers.count(role) - number for role, number in added.items()}

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
+from rcas_plugin.embedded.networks import SIZES
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, seeded
 from rcas_plugin.record import Record
@@ -51,8 +52,8 @@ class Builder:
                 raise
             missing = str(error)
         config = find_config(source, folder, record, run_name, None if cfg is None else Path(cfg))
-        if embedded and is_embedded(config):
-            source = None
+        if config.get("DATA", {}).get("img_size") == SIZES[0] or (embedded and is_embedded(config)):
+            source = None  # upstream has no networks of the smaller size
         builder = cls(folder, config, source)
         builder.number("img_size")
         builder.number("num_classes")
@@ -108,4 +109,4 @@ def is_embedded(config: Mapping[str, Any]) -> bool:
     """True where the embedded networks compute what upstream's of this config do."""
     model, data = config.get("MODEL", {}), config.get("DATA", {})
     wanted = {"backbone": "resnet", "g_cond_mtd": "cBN", "g_act_fn": "ReLU", "z_prior": "gaussian", "info_type": "N/A"}
-    return data.get("img_size") == 32 and all(model.get(key, value) == value for key, value in wanted.items())
+    return data.get("img_size") in SIZES and all(model.get(key, value) == value for key, value in wanted.items())

@@ -12,7 +12,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.methods.bn_propagation.drawing import draw_similarity, similarity_scores
 from rcas_plugin.record import Record, plain_record, read_record, write_record
-from rcas_plugin.weights.adapters import adapted, fold_state
+from rcas_plugin.weights.adapters import fold_state, is_plain
 
 #: What of a run's record is true of the folded checkpoint too.
 _KEPT = {"labels_before", "slots", "remaining", "lineage", "base_sha256", "discriminator_sha256"}
@@ -38,7 +38,7 @@ def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:
     if out.resolve() == source.resolve():
         raise RcasError(f"-o: {out} is the run itself, which goes on from its own parameters; name another folder")
     current = {network: read_checkpoint(path) for network, path in checkpoint_files(source).items()}
-    if not any(adapted(content["state_dict"]) for content in current.values()):
+    if all(is_plain(content["state_dict"]) for content in current.values()):
         raise RcasError(f"-ckpt: {source} holds plain weights alone; there is nothing to fold, use it as it is")
     record = read_record(source)
     remove_leftovers(out)

@@ -28,7 +28,7 @@ from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.data import data_classes, named_classes
 from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.studiogan.options import check_apart
-from rcas_plugin.weights.adapters import adapted
+from rcas_plugin.weights.adapters import is_plain
 from rcas_plugin.weights.blocks import frozen_in
 
 #: `swap`: start from a pre-trained checkpoint; `resume`: an interrupted swap goes on; `evaluate`: no training.
@@ -200,9 +200,9 @@ def _check_contents(cfgs: Any, checkpoint: Checkpoint, labels: int) -> None:
     expected = empty_networks(cfgs, labels)
     for network, path in checkpoint.files.items():
         content = checkpoint.contents[network]
-        if "RCAS" not in cfgs.super_cfgs and adapted(content["state_dict"]):
+        if "RCAS" not in cfgs.super_cfgs and not is_plain(content["state_dict"]):
             raise RcasError(
-                f"-ckpt: {path.name} holds what its method has put around the weights; "
+                f"-ckpt: {path.name} holds what its method has put around or beside the weights; "
                 f"fold it first: rcas fold -ckpt {cfgs.RUN.ckpt_dir} -o OUT"
             )
         compare(

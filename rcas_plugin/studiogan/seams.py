@@ -66,6 +66,7 @@ SEAMS: dict[str, Seam] = {
         Seam("utils.misc", "setup", "process groups without a GPU", ("rank", "world_size", "backend")),
         Seam("utils.misc", "toggle_grad", "which parameters are trained", ("model", "grad")),
         Seam("utils.sample", "generate_images", "the start of an update"),
+        Seam("utils.sample", "sample_zy", "what fakes are made from", ("batch_size", "z_dim", "device")),
         Seam("utils.sample", "sample_y", "which labels are drawn for fakes", ("y_sampler", "batch_size", "num_classes", "device")),
         Seam("worker", "WORKER.compute_GAN_train_or_test_classifier_accuracy_score", "CAS of any data set, on any device", ("GAN_train", "GAN_test")),
         Seam("worker", "wandb", "canvases in wandb"),

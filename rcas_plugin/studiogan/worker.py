@@ -77,6 +77,7 @@ def make_worker(upstream: Any, run: ActiveRun) -> Any:
             self._data = DataPosition(self.epoch_counter, drawn)
             replay = None if run.lifecycle is None else run.lifecycle.method.replay
             if replay is not None:
+                replay.begin()
                 mixed = [replay(*batch, self._device) for batch in zip(images, labels, strict=True)]
                 images, labels = ([batch[part] for batch in mixed] for part in (0, 1))
             return images, labels

@@ -14,6 +14,8 @@ from rcas_plugin.gan import Gan
 from rcas_plugin.registry import adapters
 
 _BETWEEN, _TABLE, _FIRST = ".parametrizations.", ".original", ".0."
+#: The submodule of a network that holds what a method adds to it; folding takes it away.
+ADDED = "rcas"
 
 
 def fold_network(network: nn.Module) -> None:
@@ -36,6 +38,11 @@ def adapted(state: Mapping[str, Any]) -> dict[str, str]:
             tensor = rest.removesuffix(_TABLE)
             names[f"{path}.{tensor}"] = state[f"{path}{_BETWEEN}{tensor}{_FIRST}_extra_state"]["adapter"]
     return names
+
+
+def is_plain(state: Mapping[str, Any]) -> bool:
+    """Whether a state dict is one of a network that no method has put anything around or into."""
+    return not adapted(state) and not any(is_added(key) for key in state)
 
 
 def parts_of(state: Mapping[str, Any], name: str) -> tuple[Tensor, dict[str, Any]]:
@@ -91,9 +98,9 @@ def rebuild_adapters(gan: Gan, states: Mapping[str, Mapping[str, Any]]) -> None:
 
 @torch.no_grad()
 def fold_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A state dict with every adapted weight folded into a plain one; without any, a copy."""
+    """A state dict with every adapted weight folded into a plain one, without what was added; of a plain one, a copy."""
     names = adapted(state)
-    plain = {key: value for key, value in state.items() if _BETWEEN not in key}
+    plain = {key: value for key, value in state.items() if _BETWEEN not in key and not is_added(key)}
     for name, adapter in names.items():
         table, parts = parts_of(state, name)
         plain[name] = computed(table, rebuilt(adapter, parts))
@@ -105,8 +112,15 @@ def computed(table: Tensor, adapter: nn.Module) -> Tensor:
     return cast(Tensor, adapter.to(table.device, table.dtype)(table)).contiguous()
 
 
+def is_added(key: str) -> bool:
+    """Whether a tensor of a state dict belongs to what a method has added to the network."""
+    return key.startswith(f"{ADDED}.")
+
+
 def plain_name(key: str) -> str | None:
-    """The name that a network without adapters has for a tensor of a state dict; None for a part of an adapter."""
+    """The name that a plain network has for a tensor of a state dict; None for a part of an adapter, and what was added."""
+    if is_added(key):
+        return None
     path, between, rest = key.partition(_BETWEEN)
     if not between:
         return key
@@ -151,3 +165,9 @@ def table_of(network: nn.Module, name: str) -> nn.Parameter:
 def adapter_parameters(network: nn.Module) -> list[nn.Parameter]:
     """The parameters of the network's adapters, which a plain network does not have."""
     return [parameter for adapter, _ in attached(network).values() for parameter in adapter.parameters()]
+
+
+def added_parameters(network: nn.Module) -> list[nn.Parameter]:
+    """The parameters that a plain network does not have: of adapters, and of what a method has added."""
+    added = getattr(network, ADDED, None)
+    return [*adapter_parameters(network), *(added.parameters() if isinstance(added, nn.Module) else ())]

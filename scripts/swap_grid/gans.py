@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
@@ -21,17 +20,13 @@ from swap_grid.parts import Part
 
 
 def build(labels: int, part: Part, seed: int = 0) -> Gan:
-    """The GAN of a part, newly drawn: the embedded networks, each of whose blocks doubles the size, from 4; or StudioGAN's."""
+    """The GAN of a part, newly drawn: the embedded networks, or StudioGAN's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if part.backbone != "resnet":
             return load_gan(find_studiogan(), config(labels, part), None)
-        gan = Gan(Generator(Z_DIM, labels, part.widths[0]), Discriminator(labels, part.widths[1]), None, gaussian_latents(Z_DIM))
-    blocks = gan.generator.get_submodule("blocks")
-    assert isinstance(blocks, nn.ModuleList)
-    while 4 << len(blocks) > part.size:
-        del blocks[-1]
-    return gan
+        generator = Generator(Z_DIM, labels, part.widths[0], part.size)
+        return Gan(generator, Discriminator(labels, part.widths[1]), None, gaussian_latents(Z_DIM))
 
 
 def config(labels: int, part: Part) -> dict[str, Any]:

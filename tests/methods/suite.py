@@ -38,6 +38,7 @@ SECTIONS: Mapping[str, list[dict[str, Any]]] = {
     "class_swap": [{"label_start": {"iterations": 3, "batch_size": 8}}, {"preset": "rcas", "importance": {"samples": 8}}],
     "fine_tune": [{"label_lr": {"generator": 5.0, "discriminator": 5.0}}],
     "bn_propagation": [{"label_start": {"iterations": 3, "batch_size": 8}, "stages": {"bn": 2}}],
+    "feature_replay": [{"train_classifier": {"width": 4, "images": 8, "epochs": 1}, "warm_up": 0, "channels": 8}],
     "piggyback": [{"filters": {"how": "task"}, "linear0": "copy"}],
 }
 #: Steps of a run; the step that a run is killed in, from 0; steps between its saves.
@@ -305,6 +306,11 @@ class MethodSuite:
             assert (set(drawn), set(again)) == ({(1, "d")}, {(2, "e")})
             for run, slot in ((runs.whole, 1), (runs.second[0], 2)):
                 assert {label for line in run.updates for label in line["drawn"]["fake_labels"]} == {slot}
+            return
+        if runs.case.method_class.shown(parse_settings(runs.case.rcas(swap={"b": "d"}))) == "new":  # the others are replayed
+            assert {label for label, _ in drawn} == {label for label, _ in again} == {0, 1, 2}
+            assert {name for label, name in drawn if label == 1} == {"d"}
+            assert {name for label, name in again if label == 2} == {"e"}
             return
         assert set(drawn) == {(0, "a"), (1, "d"), (2, "c")}
         assert set(again) == {(0, "a"), (1, "d"), (2, "e")}

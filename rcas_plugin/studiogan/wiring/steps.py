@@ -65,6 +65,17 @@ def _sample_y(original: Any) -> Any:
     return sample_y
 
 
+def _sample_zy(original: Any) -> Any:
+    @functools.wraps(original)
+    def sample_zy(*args: Any, **kwargs: Any) -> Any:
+        latents, labels, perturbed = original(*args, **kwargs)
+        if RUN.lifecycle is not None and RUN.passes.training:
+            latents, labels = RUN.lifecycle.method.fakes_of(latents, labels)
+        return latents, labels, perturbed
+
+    return sample_zy
+
+
 def _generate_images(original: Any) -> Any:
     @functools.wraps(original)
     def generate_images(*args: Any, **kwargs: Any) -> Any:
@@ -106,4 +117,5 @@ WRAPPERS = (
     ("utils.misc.toggle_grad", "trainable", _toggle_grad),
     ("utils.sample.generate_images", "seen", _generate_images),
     ("utils.sample.sample_y", "live", _sample_y),
+    ("utils.sample.sample_zy", "halves", _sample_zy),
 )
