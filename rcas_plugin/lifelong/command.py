@@ -57,9 +57,9 @@ def classify(args: argparse.Namespace) -> int:
     }
     plan = read_plan(args.plan, {key: value for key, value in options.items() if value is not None})
     counts = check_data(plan)
-    config = read_gan_config(plan) if plan.replays else None
+    config = None if plan.gan.cfg is None else read_gan_config(plan, Path(plan.gan.cfg))
     check_strategies(plan)
-    if config is not None and not is_embedded(config):
+    if config is not None and plan.replays and not is_embedded(config):
         find_studiogan(args.studiogan)
     check_begun(args.out, plan, config, counts)
     remove_leftovers(args.out)
@@ -77,25 +77,24 @@ def classify(args: argparse.Namespace) -> int:
     return 0
 
 
-def read_gan_config(plan: Plan) -> Mapping[str, Any]:
+def read_gan_config(plan: Plan, path: Path) -> Mapping[str, Any]:
     """The content of the plan's `gan.cfg`.
 
     Raises:
         RcasError: it is no config, or its images are of another size than the plan's; or `gan.ckpt` is of other classes.
     """
-    assert plan.gan.cfg is not None, "Plan.check has asked for it"
     try:
-        config = yaml.safe_load(Path(plan.gan.cfg).read_text(encoding="utf-8"))
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
         size = config["DATA"]["img_size"]
-        steps = (plan.gan.first_steps and plan.gan.steps) or config["OPTIMIZATION"]["total_steps"]
+        steps = config["OPTIMIZATION"]["total_steps"] if None in (plan.gan.first_steps, plan.gan.steps) else plan.gan.steps
     except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
         raise RcasError(
-            f"gan.cfg: {plan.gan.cfg} is no StudioGAN config with DATA.img_size and OPTIMIZATION.total_steps; give one"
+            f"gan.cfg: {path} is no StudioGAN config with DATA.img_size and OPTIMIZATION.total_steps; give one"
         ) from None
     if not isinstance(steps, int) or steps < 1:
-        raise RcasError(f"gan.steps is missing, and OPTIMIZATION.total_steps of {plan.gan.cfg} is {steps!r}; give it a number")
+        raise RcasError(f"gan.steps is missing, and OPTIMIZATION.total_steps of {path} is {steps!r}; give it a number")
     if size != plan.size:
-        raise RcasError(f"size: it is {plan.size}, and {plan.gan.cfg} makes images of {size}; set it to {size}")
+        raise RcasError(f"size: it is {plan.size}, and {path} makes images of {size}; set it to {size}")
     if plan.gan.ckpt is not None:
         labels = read_record(plan.gan.ckpt).labels
         if sorted(labels) != sorted(plan.tasks[0]):

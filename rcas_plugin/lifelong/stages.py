@@ -16,8 +16,6 @@ from rcas_plugin.lifelong.plan import Plan
 
 #: In a stage's folder: whether it is done, and its seconds; and in the output folder what all stages are of.
 STAGE, BEGUN = "stage.json", "begun.json"
-#: Keys that more of may be asked for later.
-_MAY_GROW = ("strategies", "seeds")
 
 
 @dataclass
@@ -61,6 +59,8 @@ class Stage:
 def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
     """Record what an output folder is of, or hold what it was begun with against what is asked for now.
 
+    More strategies and seeds may be asked for later, and data and config may lie elsewhere then.
+
     Args:
         out: the output folder.
         plan: what is asked for.
@@ -71,7 +71,7 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
         RcasError: a key has another value than it was begun with.
     """
     asked = {
-        **plan.model_dump(mode="json", exclude={*_MAY_GROW, "data"}),
+        **plan.model_dump(mode="json", exclude={"strategies": True, "seeds": True, "data": True, "gan": {"cfg"}}),
         "images": dict(counts),
         "config": None if config is None else dict(config),
     }
