@@ -1,0 +1,84 @@
+"""The GANs' configs and sections, and which loop trains them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import save_file
+
+from rcas_plugin.errors import RcasError
+from rcas_plugin.lifelong import generators
+from rcas_plugin.lifelong.generators import CONFIG, base_config, newest_run, read_memory, task_section, train_gan
+
+CONFIG_OF_A_GAN: dict[str, Any] = {
+    "DATA": {"name": "CIFAR100", "img_size": 32, "num_classes": 100},
+    "MODEL": {"backbone": "stylegan2"},
+    "OPTIMIZATION": {"total_steps": 9},
+    "RCAS": {"swap": {"a": "b"}},
+}
+
+
+def test_a_first_gans_config_has_its_own_classes_and_steps() -> None:
+    changed = base_config(CONFIG_OF_A_GAN, 2, 5)
+    assert changed["DATA"] == {"name": "lifelong", "img_size": 32, "num_classes": 2}, "StudioGAN would fetch CIFAR100"
+    assert changed["OPTIMIZATION"]["total_steps"] == 5
+    assert "RCAS" not in changed
+    assert base_config(CONFIG_OF_A_GAN, 2, None)["OPTIMIZATION"]["total_steps"] == 9
+    assert CONFIG_OF_A_GAN["DATA"]["num_classes"] == 100, "the plan's own stays as it is"
+
+
+def test_a_section_teaches_each_class_under_its_own_label(tmp_path: Path) -> None:
+    section = task_section("fine_tune", ["c", "d"], {"retain": 1.0, "swap_metrics": 5}, None)
+    assert section == {"method": "fine_tune", "swap": {"c": "c", "d": "d"}, "remaining_data": "replay", "swap_metrics": 5,
+                       "snapshot_images": 0, "retain": 1.0}  # fmt: skip
+    asked = task_section("feature_replay", ["c"], {}, tmp_path / "classifier.safetensors")
+    assert asked["classifier"] == str((tmp_path / "classifier.safetensors").resolve())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_other_networks_are_trained_by_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    commands: list[list[str]] = []
+
+    def run(command: list[str]) -> int:
+        commands.append(command)
+        run_folder = tmp_path / "gan" / "checkpoints" / "run"
+        run_folder.mkdir(parents=True)
+        for network in "GD":
+            (run_folder / f"model={network}-current-weights-step=9.pth").touch()
+        return code
+
+    monkeypatch.setattr(generators, "_run", run)
+    monkeypatch.setattr(generators, "find_studiogan", lambda given: tmp_path / "StudioGAN")
+    monkeypatch.setattr(generators, "main_command", lambda root, *options: [str(root), *options])
+    config, folder = base_config(CONFIG_OF_A_GAN, 2, None), tmp_path / "gan"
+    if code:
+        with pytest.raises(RcasError, match=r"main.py has ended with 1 in .*; the reason stands above"):
+            train_gan(config, tmp_path / "data", folder, tmp_path / "start", seed=3)
+    else:
+        assert train_gan(config, tmp_path / "data", folder, tmp_path / "start", seed=3) == folder / "checkpoints" / "run"
+    command = commands[0]
+    for option, value in (("-cfg", folder / CONFIG), ("-data", tmp_path / "data"), ("-ckpt", tmp_path / "start"), ("--seed", 3)):
+        assert command[command.index(option) + 1] == str(value)
+    assert yaml.safe_load((folder / CONFIG).read_text()) == config
+
+
+def test_the_run_of_the_most_steps_is_the_newest(tmp_path: Path) -> None:
+    assert newest_run(tmp_path) is None
+    for run, step in (("a", 20), ("b", 100), ("c", 9)):
+        (tmp_path / "checkpoints" / run).mkdir(parents=True)
+        for network in "GD":
+            (tmp_path / "checkpoints" / run / f"model={network}-current-weights-step={step}.pth").touch()
+    (tmp_path / "checkpoints" / "unsaved").mkdir()
+    assert newest_run(tmp_path) == tmp_path / "checkpoints" / "b"
+
+
+def test_a_memory_is_read_under_the_classes_of_the_plan(tmp_path: Path) -> None:
+    images = torch.arange(2 * 3).byte().view(2, 3, 1, 1, 1).expand(2, 3, 3, 2, 2).contiguous()
+    save_file({"images": images}, tmp_path / "memory.safetensors", metadata={"classes": '["b", "a"]'})
+    stock = read_memory(tmp_path / "memory.safetensors", ("a", "b", "c"))
+    assert stock.counts.tolist() == [3, 3, 0]
+    assert stock.of(0)[:, 0, 0, 0].tolist() == [3, 4, 5], "class a came second"
