@@ -35,6 +35,7 @@ from rcas_plugin.studiogan.patching import install, is_installed, is_pinned, uni
 from rcas_plugin.studiogan.relearn import add_relearn
 from rcas_plugin.studiogan.swap_cli import add_swap
 from rcas_plugin.utility.command import add_utility
+from rcas_plugin.widen import add_widen
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -68,6 +69,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_sample(commands)
     add_export(commands)
     add_memory(commands)
+    add_widen(commands)
     _add_importance(commands)
     _add_fold(commands)
     for run, text in (

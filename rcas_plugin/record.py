@@ -136,6 +136,7 @@ class Record(FromFile):
         labels_before: of a swap, the class behind each label of the pre-trained GAN.
         slots: of a swap, label -> its new class.
         remaining: of a swap, the labels that stay; None for a plain run.
+        unused: of a widened checkpoint, the labels that have had no images yet (`rcas_plugin.widen`).
         swap: of a swap, its RCAS section with every default.
         source: of a swap, the checkpoint folder that it started from.
         config: the other sections of the config.
@@ -155,6 +156,7 @@ class Record(FromFile):
     labels_before: tuple[str, ...] = ()
     slots: dict[int, str] = Field(default_factory=dict)
     remaining: tuple[int, ...] | None = None
+    unused: tuple[int, ...] = ()
     swap: dict[str, Any] | None = None
     source: str | None = None
     config: dict[str, dict[str, Any]] | None = None
@@ -185,10 +187,10 @@ class Record(FromFile):
 
     @property
     def dropped(self) -> frozenset[str]:
-        """Classes of labels that the swap has left without images."""
-        if self.remaining is None:
-            return frozenset()
-        return frozenset(name for label, name in enumerate(self.labels) if label not in {*self.remaining, *self.slots})
+        """Classes of labels that have no images: those that the swap has left without, or that nothing was trained on yet."""
+        every = range(len(self.labels))
+        used = {*every} - {*self.unused} if self.remaining is None else {*self.remaining, *self.slots}
+        return frozenset(self.labels[label] for label in every if label not in used)
 
     def is_of(self, method: str) -> bool:
         """True where a swap by this method recorded it."""

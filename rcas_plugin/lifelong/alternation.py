@@ -8,6 +8,7 @@ replay from G_(t-1). After the last task no GAN is needed any more.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,8 +33,8 @@ from rcas_plugin.lifelong.plan import Plan
 from rcas_plugin.lifelong.stages import Stage
 from rcas_plugin.lifelong.strategies import STRATEGIES
 from rcas_plugin.lifelong.training import Lesson, right_by_class, train_first, train_later
-from rcas_plugin.lifelong.widen import widen_checkpoint
 from rcas_plugin.methods.feature_replay.classifier import FeatureClassifier, load_classifier, save_classifier
+from rcas_plugin.widen import widen_checkpoint
 
 #: In a classifier's stage: its weights, and how many test images of each class it names rightly.
 CLASSIFIER, RESULT = "classifier.safetensors", "result.json"
@@ -170,7 +171,9 @@ class Alternation:
 
     def _widen(self, gan: Stage, folder: Path) -> None:
         run = _run_of(gan) if self.plan.gan.ckpt is None else Path(self.plan.gan.ckpt)
-        widen_checkpoint(run, [name for task in self.plan.tasks[1:] for name in task], folder / WIDENED)
+        shutil.rmtree(folder / WIDENED, ignore_errors=True)  # of an attempt that was interrupted
+        later = [name for task in self.plan.tasks[1:] for name in task]
+        widen_checkpoint(run, folder / WIDENED, later, studiogan=self.studiogan, embedded=True)
 
     def _later_gan(self, folder: Path, name: str, task: int, seed: int, start: Path, judge: Stage) -> None:
         assert self.config is not None, "a plan with such a strategy has one"

@@ -97,8 +97,10 @@ def real_data(
         added.append([gone, origin])  # the same with no GAN at hand: a run that goes on finds its judge
     if gone and pretrained is not None:
         count = max(1, min(STAND_INS, LIMIT // len(plan.names_before)))
+        shown = {*plan.replaced.values(), *(plan.names[label] for label in plan.remaining)}  # no label without images
         for label, name in enumerate(plan.names_before):
-            add(_Images(pretrained(label, count)), count, name)
+            if name in shown:
+                add(_Images(pretrained(label, count)), count, name)
     data = ConcatDataset(parts) if len(parts) > 1 else base
     return RealData(data, tuple(indices), tuple(names), tuple(gone), json.dumps(added) if added else "")
 

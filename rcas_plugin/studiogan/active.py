@@ -64,7 +64,7 @@ class ActiveRun:
             return {**swap_record(self.swap.settings, self.swap.plan, self.swap.origin, inherited), **about}
         if self.names is None:  # a large data set takes a while to list
             self.names = read_record(self.cfgs.RUN.ckpt_dir).labels or class_names(self.cfgs)
-        return {**plain_record(self.names), **about}
+        return {**plain_record(self.names), "unused": [], **about}
 
 
 #: The run of this process; a distributed run has one in each process.

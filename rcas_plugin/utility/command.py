@@ -116,8 +116,8 @@ def classes_of(run: OpenRun, new: str | None) -> tuple[tuple[str, ...], str]:
         RcasError: nothing records the classes, or none or several of them are new.
     """
     record = run.record
-    live = set(range(len(run.labels))) if record.remaining is None else {*record.remaining, *run.slots}
-    names = tuple(str(name) for label, name in enumerate(run.labels) if label in live and name is not None)
+    live = [label for label, name in enumerate(run.labels) if name not in record.dropped]
+    names = tuple(str(name) for label in live if (name := run.labels[label]) is not None)
     if len(names) < len(live) or len(names) < 2:
         raise RcasError(f"{run.checkpoint.folder}: nothing records the classes of two labels or more; give a run of this plugin")
     if new is None:

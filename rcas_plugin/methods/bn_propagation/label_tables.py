@@ -43,7 +43,9 @@ class LabelTable:
         return pretrained * math.sqrt(columns / pretrained.shape[-1])
 
 
-def find_label_tables(gan: Gan, states: Mapping[str, Mapping[str, Any]], plan: LabelPlan) -> list[LabelTable]:
+def find_label_tables(
+    gan: Gan, states: Mapping[str, Mapping[str, Any]], plan: LabelPlan, asked: str = "RCAS.method: bn_propagation"
+) -> list[LabelTable]:
     """The weights of G and D that have a row or column a label, given the checkpoint that the networks are to be filled from.
 
     These are the label-bound ones and, where the number of labels changes, whatever else has a row a label: those of an auxiliary
@@ -53,6 +55,7 @@ def find_label_tables(gan: Gan, states: Mapping[str, Mapping[str, Any]], plan: L
         gan: networks of the plan's number of labels.
         states: `generator` and `discriminator` -> state dict of the pre-trained checkpoint.
         plan: the labels before and from now on.
+        asked: who wants other labels, for the sentence.
 
     Raises:
         RcasError: a parameter depends on the number of labels in another way than by a row or column each.
@@ -70,7 +73,7 @@ def find_label_tables(gan: Gan, states: Mapping[str, Mapping[str, Any]], plan: L
             dim = next(dim for dim in range(parameter.ndim) if parameter.shape[dim] != trained.shape[dim])
             if (parameter.shape[dim], trained.shape[dim]) != (plan.num_classes, before):
                 raise RcasError(
-                    f"RCAS.method: bn_propagation cannot give {name} of the {role} other labels, as it has "
+                    f"{asked} cannot give {name} of the {role} other labels, as it has "
                     f"{trained.shape[dim]} rows for {before}; allowed for this config: RCAS.swap"
                 )
             tables[role, name] = LabelTable(role, name, dim)
