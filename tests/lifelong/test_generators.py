@@ -5,14 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 from safetensors.torch import save_file
 
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import sample_images
 from rcas_plugin.lifelong import generators
-from rcas_plugin.lifelong.generators import CONFIG, base_config, newest_run, read_memory, task_section, train_gan
+from rcas_plugin.lifelong.data import as_bytes
+from rcas_plugin.lifelong.generators import (
+    CONFIG,
+    base_config,
+    draw_memory,
+    newest_run,
+    read_memory,
+    task_section,
+    train_gan,
+)
+from rcas_plugin.sampling.run import open_run
+from rcas_plugin.widen import widen_checkpoint
 
 CONFIG_OF_A_GAN: dict[str, Any] = {
     "DATA": {"name": "CIFAR100", "img_size": 32, "num_classes": 100},
@@ -82,3 +97,55 @@ def test_a_memory_is_read_under_the_classes_of_the_plan(tmp_path: Path) -> None:
     stock = read_memory(tmp_path / "memory.safetensors", ("a", "b", "c"))
     assert stock.counts.tolist() == [3, 3, 0]
     assert stock.of(0)[:, 0, 0, 0].tolist() == [3, 4, 5], "class a came second"
+
+
+@pytest.fixture
+def taught(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
+    """(config of a later task, its data, the widened checkpoint of the first task's GAN)."""
+    source = np.random.default_rng(0)
+    for name in "abc":
+        folder = tmp_path / ("first" if name in "ab" else "later") / "train" / name
+        folder.mkdir(parents=True)
+        for index in range(4):
+            Image.fromarray(source.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
+    model = {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1}
+    config = {"DATA": {"img_size": 16}, "MODEL": model, "OPTIMIZATION": {"batch_size": 4, "total_steps": 20}}
+    first = train_gan(base_config(config, 2, 2), tmp_path / "first", tmp_path / "gan-0", None, seed=0)
+    widen_checkpoint(first, tmp_path / "wide", ["c"], embedded=True)
+    later = {**base_config(config, 3, None), "RCAS": task_section("fine_tune", ["c"], {}, None)}
+    return later, tmp_path / "later", tmp_path / "wide"
+
+
+def test_a_gan_that_was_interrupted_goes_on_from_its_checkpoint(
+    taught: tuple[dict[str, Any], Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, data, start = taught
+    taken: list[int] = []
+    step = Loop.step
+
+    def counted(loop: Loop, number: int) -> None:
+        if len(taken) == 5:
+            taken.append(-1)
+            raise KeyboardInterrupt
+        taken.append(number)
+        step(loop, number)
+
+    monkeypatch.setattr(Loop, "step", counted)
+    with pytest.raises(KeyboardInterrupt):
+        train_gan(config, data, tmp_path / "gan-1", start, seed=0)
+    run = train_gan(config, data, tmp_path / "gan-1", start, seed=0)
+    assert taken == [0, 1, 2, 3, 4, -1, *range(4, 20)], "it was saved after its fourth step, and goes on there"
+    assert [*(tmp_path / "gan-1" / "checkpoints").iterdir()] == [run]
+
+
+def test_a_memory_is_of_the_labels_by_name_and_of_its_seed(taught: tuple[dict[str, Any], Path, Path], tmp_path: Path) -> None:
+    _, _, start = taught
+    for path, seed in (("one", 0), ("again", 0), ("other", 1)):
+        draw_memory(start, ["b", "a"], 5, tmp_path / path, seed=seed)
+    one, again, other = (read_memory(tmp_path / path, ("a", "b", "c")) for path in ("one", "again", "other"))
+    assert one.images.shape == (10, 3, 16, 16)
+    assert torch.equal(one.images, again.images)
+    assert not torch.equal(one.images, other.images)
+    opened = open_run(start, step="newest", embedded=True)
+    second = sample_images(opened.gan.evaluated, torch.zeros(5, dtype=torch.long), opened.gan.latents, seed=1)
+    assert torch.equal(one.of(0), as_bytes(second)), "class a, label 0, is drawn second"

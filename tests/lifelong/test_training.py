@@ -88,3 +88,13 @@ def test_only_classes_so_far_are_named() -> None:
         classifier.head.weight.zero_()
         classifier.head.bias.copy_(torch.tensor([0.0, 1.0, 0.0, 9.0]))
     assert right_by_class(classifier, [colours([0, 1], count=3)], NAMES[:2]) == {"dark": (0, 3), "red": (3, 3)}
+
+
+@pytest.mark.device
+@pytest.mark.parametrize("distils", [False, True])
+def test_on_another_device(device: torch.device, distils: bool) -> None:
+    keys = KEYS.model_copy(update={"first_steps": 2, "steps": 2})
+    before = train_first(keys, Lesson(stock([0, 2]), None, 3, progress=False), 4, device)
+    after = train_later(keys, LossKeys(), Lesson(stock([3]), stock([0, 2]), 4, 3, progress=False), before, distils=distils)
+    assert after.head.weight.device.type == device.type
+    assert sum(total for _, total in right_by_class(after, [colours([0, 3])], NAMES).values()) == 24
