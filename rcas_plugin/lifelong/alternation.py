@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,25 +104,23 @@ class Alternation:
         """One strategy from the first task to the last."""
         plan, strategy, shared = self.plan, STRATEGIES[name], self.out / f"seed-{seed}"
         own = shared / name
-        classifiers = [self._do(shared / "classifier-0", lambda folder: self._first_classifier(folder, seed))]
+        classifiers = [self._do(shared / "classifier-0", partial(self._first_classifier, seed))]
         others: list[Stage] = []
         memory: Stage | None = None
         if strategy.past == "generated":
-            gan = self._do(shared / "gan-0", lambda folder: self._first_gan(folder, seed))
-            widened = self._do(shared / "widened", lambda folder: self._widen(gan, folder))
-            memory = self._do(shared / "memory-0", lambda folder: self._draw(widened.folder / WIDENED, folder, 0, seed))
-            others, run = [gan, widened, memory], widened.folder / WIDENED
+            gan = self._do(shared / "gan-0", partial(self._first_gan, seed))
+            widened = self._do(shared / "widened", partial(self._widen, gan))
+            run = widened.folder / WIDENED
+            memory = self._do(shared / "memory-0", partial(self._draw, run, 0, seed))
+            others = [gan, widened, memory]
         for task in range(1, len(plan.tasks)):
-            before, remembered = classifiers[-1], memory
-            classifiers.append(self._do(
-                own / f"classifier-{task}",
-                lambda folder: self._later_classifier(folder, name, task, seed, before, remembered),  # noqa: B023
-            ))  # fmt: skip
+            learn = partial(self._later_classifier, name, task, seed, classifiers[-1], memory)
+            classifiers.append(self._do(own / f"classifier-{task}", learn))
             if strategy.past == "generated" and task < len(plan.tasks) - 1:
-                judge = classifiers[-1]
-                gan = self._do(own / f"gan-{task}", lambda folder: self._later_gan(folder, name, task, seed, run, judge))  # noqa: B023
+                teach = partial(self._later_gan, name, task, seed, run, classifiers[-1])
+                gan = self._do(own / f"gan-{task}", teach)
                 run = _run_of(gan)
-                memory = self._do(own / f"memory-{task}", lambda folder: self._draw(run, folder, task, seed))  # noqa: B023
+                memory = self._do(own / f"memory-{task}", partial(self._draw, run, task, seed))
                 others += [gan, memory]
         results = [json.loads((stage.folder / RESULT).read_text(encoding="utf-8")) for stage in classifiers]
         tasks = tuple({name: (right, total) for name, (right, total) in result.items()} for result in results)
@@ -140,11 +139,11 @@ class Alternation:
 
     # classifiers ------------------------------------------------------------------------------------------------------------
 
-    def _first_classifier(self, folder: Path, seed: int) -> None:
+    def _first_classifier(self, seed: int, folder: Path) -> None:
         lesson = Lesson(self.images.of([0]), None, len(self.plan.seen(0)), 0, _seed(seed, 0), "classifier", self.progress)
         self._keep(train_first(self.plan.classifier, lesson, len(self.plan.classes), self.device), folder, 0)
 
-    def _later_classifier(self, folder: Path, name: str, task: int, seed: int, before: Stage, memory: Stage | None) -> None:
+    def _later_classifier(self, name: str, task: int, seed: int, before: Stage, memory: Stage | None, folder: Path) -> None:
         strategy = STRATEGIES[name]
         past: Stock | None = None
         if strategy.past == "real":
@@ -163,7 +162,7 @@ class Alternation:
 
     # GANs -------------------------------------------------------------------------------------------------------------------
 
-    def _first_gan(self, folder: Path, seed: int) -> None:
+    def _first_gan(self, seed: int, folder: Path) -> None:
         if self.plan.gan.ckpt is None:
             assert self.config is not None, "a plan with such a strategy has one"
             config = base_config(self.config, len(self.plan.tasks[0]), self.plan.gan.first_steps)
@@ -175,7 +174,7 @@ class Alternation:
         later = [name for task in self.plan.tasks[1:] for name in task]
         widen_checkpoint(run, folder / WIDENED, later, studiogan=self.studiogan, embedded=True)
 
-    def _later_gan(self, folder: Path, name: str, task: int, seed: int, start: Path, judge: Stage) -> None:
+    def _later_gan(self, name: str, task: int, seed: int, start: Path, judge: Stage, folder: Path) -> None:
         assert self.config is not None, "a plan with such a strategy has one"
         strategy, keys = STRATEGIES[name], self.plan.gan.rcas.get(name, {})
         assert strategy.method is not None, "its images are generated"
@@ -184,7 +183,7 @@ class Alternation:
         config["RCAS"] = task_section(strategy.method, self.plan.tasks[task], keys, classifier)
         train_gan(config, self.folders[task], folder, start, seed=seed, studiogan=self.studiogan)
 
-    def _draw(self, run: Path, folder: Path, task: int, seed: int) -> None:
+    def _draw(self, run: Path, task: int, seed: int, folder: Path) -> None:
         draw_memory(run, self.plan.seen(task), self.plan.classifier.memory, folder / MEMORY, seed=_seed(seed, task),
                     studiogan=self.studiogan)  # fmt: skip
 

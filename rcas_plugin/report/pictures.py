@@ -99,6 +99,7 @@ def draw_curves(
         if levels and quantity in levels:
             axis.axhline(levels[quantity], color="black", linestyle="--", linewidth=0.8, label="level")
         axis.set_xlabel(across)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if quantity.endswith("%"):  # all of the scale, lest a per mille looks like a collapse
             axis.set_ylim(-2, 102)
         axis.set_ylabel(quantity)
