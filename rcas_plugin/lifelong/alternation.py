@@ -149,7 +149,7 @@ class Alternation:
         if strategy.past == "real":
             past = self.images.of(range(task))
         elif memory is not None:
-            past = read_memory(memory.folder / MEMORY, self.plan.classes)
+            past = read_memory(memory.folder / MEMORY, len(self.plan.classes))
         lesson = Lesson(self.images.of([task]), past, len(self.plan.seen(task)), len(self.plan.seen(task - 1)),
                         _seed(seed, task), f"classifier, task {task}", self.progress)  # fmt: skip
         earlier = load_classifier(before.folder / CLASSIFIER, "-o").classifier.to(self.device)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -12,20 +11,16 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch import Tensor
-from tqdm.auto import tqdm
+from safetensors.torch import load_file, save_file
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, step_of
 from rcas_plugin.data.stock import Stock
 from rcas_plugin.embedded import loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.gan import sample_images
-from rcas_plugin.lifelong.data import as_bytes
 from rcas_plugin.sampling.build import is_embedded
-from rcas_plugin.sampling.run import open_run
+from rcas_plugin.sampling.replay import Replay
+from rcas_plugin.settings import ClassRef
 from rcas_plugin.studiogan.locate import find_studiogan, main_command
 
 #: In a GAN's stage: its config. In a memory's stage: the generated images.
@@ -124,27 +119,23 @@ def draw_memory(run: Path, classes: Sequence[str], count: int, path: Path, *, se
 
     Args:
         run: the GAN's checkpoint folder; each label is made by its own state where tasks lie apart.
-        classes: names of its labels.
+        classes: names of its labels; the place of each is the class of its images.
         count: of a class.
         path: of the safetensors file.
         seed: of latents and noise.
         studiogan: the root folder of a StudioGAN elsewhere.
     """
-    opened = open_run(run, studiogan=studiogan, step="newest", embedded=True)
-    images: list[Tensor] = []
-    for place, name in enumerate(tqdm(classes, desc="drawing images", unit="class", delay=2, leave=False, disable=None)):
-        labels = torch.full((count,), opened.labels.index(name))
-        images.append(as_bytes(sample_images(opened.gan.evaluated, labels, opened.gan.latents, seed=seed * len(classes) + place)))
+    places: dict[ClassRef, int] = {name: place for place, name in enumerate(classes)}
+    replay = Replay(run, classes, seed=seed, label_map=places, studiogan=studiogan, step="newest", embedded=True)
+    images, labels = replay.memory(count).tensors
     with atomic_path(path) as temporary:
-        save_file({"images": torch.stack(images)}, temporary, metadata={"classes": json.dumps(list(classes))})
+        save_file({"images": images, "labels": labels}, temporary)
 
 
-def read_memory(path: Path, classes: Sequence[str]) -> Stock:
-    """The generated images in a file, with the places of their classes among `classes`."""
-    with safe_open(path, framework="pt") as file:
-        names, images = json.loads(file.metadata()["classes"]), file.get_tensor("images")
-    labels = torch.tensor([list(classes).index(name) for name in names]).repeat_interleave(images.shape[1])
-    return Stock(images.flatten(0, 1), labels, len(classes))
+def read_memory(path: Path, classes: int) -> Stock:
+    """The generated images in a file, with the places of their classes among all of so many."""
+    content = load_file(path)
+    return Stock(content["images"], content["labels"], classes)
 
 
 def _run(command: Sequence[str]) -> int:
