@@ -19,6 +19,7 @@ from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.importance.estimate import Estimator
 from rcas_plugin.labels import label_of, name_labels, reference_of
+from rcas_plugin.lifelong.command import add_classify
 from rcas_plugin.memory.command import add_memory
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import objectives
@@ -64,6 +65,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_report(commands)
     add_relearn(commands)
     add_utility(commands)
+    add_classify(commands)
     add_sample(commands)
     add_export(commands)
     add_memory(commands)

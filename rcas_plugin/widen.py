@@ -64,6 +64,7 @@ def widen_checkpoint(
     old: Sequence[str] | None = None,
     cfg: str | Path | None = None,
     studiogan: str | Path | None = None,
+    embedded: bool = False,
 ) -> Widened:
     """Write a checkpoint with more labels into a folder of its own, the newest state and the best; the source is only read.
 
@@ -78,6 +79,7 @@ def widen_checkpoint(
         old: the class of each label that there is, in order, where no run recorded them.
         cfg: the config that trained it; by default as `open_run`'s.
         studiogan: likewise.
+        embedded: likewise.
 
     Raises:
         RcasError: the old labels' names are not known, a new one is no name or there already, `out` holds files, the tasks of the
@@ -93,7 +95,7 @@ def widen_checkpoint(
             f"-ckpt: the labels of {source} have a state of the generator each ({record.swaps[-1].method}), and a widened "
             "checkpoint has one; widen the checkpoint that its first such swap started from"
         )
-    builder = Builder.of(source, record, str(newest.contents["D"].get("run_name", "")), cfg, studiogan)
+    builder = Builder.of(source, record, str(newest.contents["D"].get("run_name", "")), cfg, studiogan, embedded=embedded)
     names = _names(record, builder.number("num_classes"), old, source)
     _check_new(labels, names)
     every = (*names, *labels)

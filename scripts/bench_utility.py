@@ -27,6 +27,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.data.stock import Stock, as_floats
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, safe_stem, write_json
@@ -43,7 +44,6 @@ from rcas_plugin.utility.experiment import Choice, Experiment, Result, stock_of
 from rcas_plugin.utility.material import Material, Part, read_material
 from rcas_plugin.utility.photographs import PATTERN
 from rcas_plugin.utility.summary import summary
-from rcas_plugin.utility.training import Stock, as_floats
 from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.machine import describe_run
 from rcas_plugin.weights.average import Average, tensors_of

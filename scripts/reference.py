@@ -1,4 +1,4 @@
-"""Write the keys of the RCAS section and the commands with their options into docs/reference.md, between its marks."""
+"""Write the keys of the RCAS section and of plans, and the commands with their options, into docs/reference.md."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 from rcas_plugin.cli import build_parser
 from rcas_plugin.files import atomic_path
+from rcas_plugin.lifelong.plan import Plan
 from rcas_plugin.registry import methods
-from rcas_plugin.settings.reference import Row, common_rows, in_order, own_rows, presets_of
+from rcas_plugin.settings.reference import Row, common_rows, in_order, own_rows, presets_of, rows_of
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "reference.md"
 
@@ -20,6 +21,7 @@ def updated(text: str) -> str:
     parts = {
         "common keys": key_table(common_rows()),
         "keys of the methods": "\n".join(keys_of_methods()),
+        "keys of a plan": key_table(rows_of(Plan)),
         "commands": "\n".join(commands(build_parser())),
     }
     for name, content in parts.items():

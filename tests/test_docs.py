@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 from rcas_plugin.cli import build_parser
+from rcas_plugin.lifelong.plan import Plan
 from rcas_plugin.settings import parse_settings, reference
 
 ROOT = Path(__file__).parents[1]
@@ -120,10 +121,18 @@ def test_every_option_has_help(load_script: Callable[[str], ModuleType]) -> None
 
 
 def test_the_yaml_examples_are_valid_sections() -> None:
-    examples = [yaml.safe_load(block)["RCAS"] for page in (README, *DOCS) for block in fences(page, "yaml")]
+    blocks = [yaml.safe_load(block) for page in (README, *DOCS) for block in fences(page, "yaml")]
+    examples = [block["RCAS"] for block in blocks if "tasks" not in block]
     assert len(examples) >= 5
     for section in examples:
         parse_settings(section)
+
+
+def test_the_yaml_examples_of_plans_are_valid() -> None:
+    plans = [block for page in DOCS for block in map(yaml.safe_load, fences(page, "yaml")) if "tasks" in block]
+    assert plans
+    for plan in plans:
+        Plan.model_validate(plan).check()
 
 
 def shell_lines() -> list[list[str]]:

@@ -71,6 +71,7 @@ def draw_curves(
     logarithmic: Sequence[str] = (),
     levels: Mapping[str, float] | None = None,
     marked: Mapping[str, Sequence[int]] | None = None,
+    across: str = "steps of training",
 ) -> None:
     """Draw one panel a quantity with one line a run, and the interval around it where there is one.
 
@@ -80,6 +81,7 @@ def draw_curves(
         logarithmic: quantities with a logarithmic y-axis.
         levels: quantity -> a level that is marked.
         marked: run -> the steps of its best states, which have a star.
+        across: what the x-axis is.
     """
     figure = new_figure(4.6 * len(panels), 3.4)
     for axis, (quantity, runs) in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True):
@@ -96,7 +98,8 @@ def draw_curves(
                 axis.fill_between(list(values), low, high, color=colour, alpha=0.2, linewidth=0)
         if levels and quantity in levels:
             axis.axhline(levels[quantity], color="black", linestyle="--", linewidth=0.8, label="level")
-        axis.set_xlabel("steps of training")
+        axis.set_xlabel(across)
+        axis.xaxis.get_major_locator().set_params(integer=True)
         if quantity.endswith("%"):  # all of the scale, lest a per mille looks like a collapse
             axis.set_ylim(-2, 102)
         axis.set_ylabel(quantity)

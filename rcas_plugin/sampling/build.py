@@ -33,7 +33,16 @@ class Builder:
     studiogan: Path | None
 
     @classmethod
-    def of(cls, folder: Path, record: Record, run_name: str, cfg: str | Path | None, studiogan: str | Path | None) -> Builder:
+    def of(
+        cls,
+        folder: Path,
+        record: Record,
+        run_name: str,
+        cfg: str | Path | None,
+        studiogan: str | Path | None,
+        *,
+        embedded: bool = False,
+    ) -> Builder:
         """The builder of a run; arguments and errors as `open_run`'s, `run_name` as the checkpoint holds it."""
         source, missing = None, ""
         try:
@@ -43,12 +52,12 @@ class Builder:
                 raise
             missing = str(error)
         config = find_config(source, folder, record, run_name, None if cfg is None else Path(cfg))
-        if config.get("DATA", {}).get("img_size") == SIZES[0]:
-            source = None  # upstream has no networks of this size
+        if config.get("DATA", {}).get("img_size") == SIZES[0] or (embedded and is_embedded(config)):
+            source = None  # upstream has no networks of the smaller size
         builder = cls(folder, config, source)
         builder.number("img_size")
         builder.number("num_classes")
-        if source is None and not _is_embedded(config):
+        if source is None and not is_embedded(config):
             raise RcasError(f"the networks of {folder} are StudioGAN's, and {missing}")
         return builder
 
@@ -96,7 +105,7 @@ class Builder:
             ) from None
 
 
-def _is_embedded(config: Mapping[str, Any]) -> bool:
+def is_embedded(config: Mapping[str, Any]) -> bool:
     """True where the embedded networks compute what upstream's of this config do."""
     model, data = config.get("MODEL", {}), config.get("DATA", {})
     wanted = {"backbone": "resnet", "g_cond_mtd": "cBN", "g_act_fn": "ReLU", "z_prior": "gaussian", "info_type": "N/A"}

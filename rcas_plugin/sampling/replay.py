@@ -49,6 +49,7 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
         cfg: the config that trained the checkpoint; by default the recorded one, or StudioGAN's own of the run's name.
         studiogan: the root folder of a StudioGAN; by default as `rcas sample` finds it.
         step: the best state, or the newest; where there is no best one, the newest.
+        embedded: take the embedded networks wherever they compute the same, though there is a StudioGAN.
 
     Raises:
         RcasError: a label is none of the run's, or has no number in `label_map`; a number is too small; or the checkpoint or its
@@ -68,12 +69,13 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
         cfg: str | Path | None = None,
         studiogan: str | Path | None = None,
         step: Literal["best", "newest"] = "best",
+        embedded: bool = False,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("length", length, 1)):
             if value is not None and value < least:
                 raise RcasError(f"Replay: {name} is {value}; allowed: {least} or more")
         self.batch_size, self.seed, self.length, self.transform = batch_size, seed, length, transform
-        self._named: dict[str, Any] = {"folder": folder, "cfg": cfg, "studiogan": studiogan, "step": step}
+        self._named: dict[str, Any] = {"folder": folder, "cfg": cfg, "studiogan": studiogan, "step": step, "embedded": embedded}
         self._epoch = 0
         self._opened, self._process = open_run(**self._named), os.getpid()
         self.labels = _chosen(self._opened, labels)

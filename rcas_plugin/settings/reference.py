@@ -51,6 +51,11 @@ def own_rows(method: str) -> list[Row]:
     return [row for row in reference_of(method) if row not in common and row.key != "RCAS.method"]
 
 
+def rows_of(model: type[BaseModel]) -> list[Row]:
+    """The keys of a file of its own, which lie in no section."""
+    return [row._replace(key=row.key.removeprefix(".")) for row in _walk(model, "", {})]
+
+
 def presets_of(method: str) -> dict[str, list[tuple[str, str]]]:
     """Preset -> the keys that it sets, with their values as text."""
     return {
@@ -74,8 +79,8 @@ def _walk(model: type[BaseModel], prefix: str, values: Mapping[str, Any]) -> Ite
         if is_section(field.annotation):
             yield from _walk(field.annotation, key, values.get(name, {}))
         else:
-            default = values.get(name, field.get_default(call_default_factory=True))
-            yield Row(key, str(default), field.description or "")
+            default = values.get(name, None if field.is_required() else field.get_default(call_default_factory=True))
+            yield Row(key, "needed" if field.is_required() else str(default), field.description or "")
 
 
 def _flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:

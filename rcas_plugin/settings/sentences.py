@@ -19,15 +19,26 @@ def sentence(error: ValidationError, method: str) -> str:
     """
     first = error.errors(include_url=False)[0]
     path = [str(part) for part in first["loc"]]
-    section, field, depth = _field_at(methods[method].Settings, path)
-    key = ".".join(["RCAS", *path[: len(path) if field is None else depth]])
     if first["type"] == "extra_forbidden":
-        allowed = ", ".join(section.model_fields)
         owners = sorted(name for name in methods if _field_at(methods[name].Settings, path)[1] is not None)
         if owners:
+            section, _, _ = _field_at(methods[method].Settings, path)
             plural = "s" if len(owners) > 1 else ""
-            return f"{key}: this key belongs to method{plural} {' and '.join(owners)}; allowed with {method}: {allowed}"
-        return f"{key}: this key is unknown; allowed: {allowed}"
+            return (
+                f"{'.'.join(['RCAS', *path])}: this key belongs to method{plural} {' and '.join(owners)}; "
+                f"allowed with {method}: {', '.join(section.model_fields)}"
+            )
+    return sentence_of(error, methods[method].Settings, "RCAS")
+
+
+def sentence_of(error: ValidationError, model: type[BaseModel], *root: str) -> str:
+    """The sentence of the first mistake in the keys of a model; `root` names the sections that these lie in."""
+    first = error.errors(include_url=False)[0]
+    path = [str(part) for part in first["loc"]]
+    section, field, depth = _field_at(model, path)
+    key = ".".join([*root, *path[: len(path) if field is None else depth]])
+    if first["type"] == "extra_forbidden":
+        return f"{key}: this key is unknown; allowed: {', '.join(section.model_fields)}"
     if first["type"] == "missing":
         return f"{key}: this key is missing; it holds: {field.description if field else ''}"
     values = _allowed(field) if field else ""

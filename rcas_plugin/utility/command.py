@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rcas_plugin.data.folders import image_files, list_folders
+from rcas_plugin.data.stock import Stock
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, remove_leftovers, write_json
 from rcas_plugin.gan import Gan, sample_images
@@ -23,7 +24,6 @@ from rcas_plugin.utility.experiment import Experiment, stock_of
 from rcas_plugin.utility.material import Material, read_material
 from rcas_plugin.utility.photographs import PATTERN
 from rcas_plugin.utility.summary import summary
-from rcas_plugin.utility.training import Stock
 from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.observer import METRICS
 from rcas_plugin.watch.snapshots import pixels_of

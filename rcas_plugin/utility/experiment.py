@@ -11,12 +11,13 @@ from typing import Any
 import torch
 from tqdm.auto import tqdm
 
+from rcas_plugin.data.stock import Stock
 from rcas_plugin.files import write_json
 from rcas_plugin.metrics.neighbours import nearest_real
 from rcas_plugin.report.utility import ALONE, AUGMENTED
 from rcas_plugin.utility.material import Material, Part
 from rcas_plugin.utility.photographs import held_out
-from rcas_plugin.utility.training import Mixture, Stock, balanced_loss, features_of, logits_of, train_detector
+from rcas_plugin.utility.training import Mixture, balanced_loss, features_of, logits_of, train_detector
 from rcas_plugin.utility.trials import CONDITIONS, Options, Trial, choosing, trainings
 
 COPIES = "copies.json"

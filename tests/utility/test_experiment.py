@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 import torch
 
+from rcas_plugin.data.stock import Stock
 from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.report.utility import ALONE, AUGMENTED, BOTH, GENERATED, REAL
 from rcas_plugin.utility import experiment as module
 from rcas_plugin.utility.experiment import Experiment, stock_of
 from rcas_plugin.utility.material import Material, Part
 from rcas_plugin.utility.summary import GAINS, summary
-from rcas_plugin.utility.training import Mixture, Stock, train_detector
+from rcas_plugin.utility.training import Mixture, train_detector
 from rcas_plugin.utility.trials import CONDITIONS, Options, Trial, choosing, trainings
 
 from .conftest import CORNERS, squares

@@ -6,8 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from rcas_plugin.data.stock import Stock, as_floats
 from rcas_plugin.utility.augment import augment
-from rcas_plugin.utility.training import Mixture, Stock, as_floats, balanced_loss, features_of, logits_of, train_detector
+from rcas_plugin.utility.training import Mixture, balanced_loss, features_of, logits_of, train_detector
 
 from .conftest import CORNERS, squares
 
