@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from rcas_plugin import cli
 from rcas_plugin.files import temporary_folder, write_json
-from rcas_plugin.lifelong.strategies import STRATEGIES
+from rcas_plugin.lifelong.strategies import DEFAULT, STRATEGIES
 from rcas_plugin.report.classify import RESULTS
 from rcas_plugin.studiogan.locate import REPOSITORY
 from rcas_plugin.watch.machine import describe_run
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
     parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg, 32x32")
     parser.add_argument("--tiles", type=Path, help="a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray")
-    parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(STRATEGIES), metavar="NAME",
+    parser.add_argument("--strategies", nargs="+", choices=list(STRATEGIES), default=list(DEFAULT), metavar="NAME",
                         help=f"of these: {', '.join(STRATEGIES)}")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of each plan")
     parser.add_argument("--out", type=Path, default=REPOSITORY / "outputs" / "bench_classify")

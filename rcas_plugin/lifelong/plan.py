@@ -11,7 +11,7 @@ from pydantic import Field, ValidationError
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import is_plain_name
-from rcas_plugin.lifelong.strategies import STRATEGIES
+from rcas_plugin.lifelong.strategies import DEFAULT, STRATEGIES
 from rcas_plugin.settings.common import Section
 from rcas_plugin.settings.sentences import sentence_of
 
@@ -60,7 +60,7 @@ class Plan(Section):
 
     data: str = Field(description="the data set: train/<class>/, and valid/<class>/ to test on; relative to the plan")
     tasks: list[list[str]] = Field(description="lists of class folders, in quotes where they are numbers; a list a task")
-    strategies: list[str] = Field(default_factory=lambda: [*STRATEGIES], description="what is compared")
+    strategies: list[str] = Field(default_factory=lambda: [*DEFAULT], description="what is compared")
     size: int = Field(32, ge=16, description="of the images in pixels; the GAN's DATA.img_size")
     seeds: int = Field(1, gt=0, description="how often everything is trained; intervals are over these")
     classifier: ClassifierKeys = Field(default_factory=ClassifierKeys)

@@ -32,4 +32,10 @@ STRATEGIES: dict[str, Strategy] = {
     "gan_memory": Strategy("generated", "gan_memory"),
     "feature_replay": Strategy("generated", "feature_replay", distils=True, asks_classifier=True),
     UPPER: Strategy("real"),
+    # replay by the GANs of the other methods, where they are asked for
+    "class_swap": Strategy("generated", "class_swap"),
+    "bn_propagation": Strategy("generated", "bn_propagation"),
+    "piggyback": Strategy("generated", "piggyback"),
 }
+#: What is compared where a plan names none.
+DEFAULT = (LOWER, "replay", "gan_memory", "feature_replay", UPPER)

@@ -10,7 +10,7 @@ import yaml
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.lifelong.plan import Plan, read_plan
-from rcas_plugin.lifelong.strategies import STRATEGIES
+from rcas_plugin.lifelong.strategies import DEFAULT
 
 PLAN: dict[str, Any] = {"data": "data", "tasks": [["a", "b"], ["c"]], "gan": {"cfg": "gan.yaml"}}
 
@@ -25,7 +25,7 @@ def test_paths_are_relative_to_the_plan(tmp_path: Path) -> None:
     plan = read(tmp_path)
     assert plan.data == str(tmp_path.resolve() / "data")
     assert plan.gan.cfg == str(tmp_path.resolve() / "gan.yaml")
-    assert plan.strategies == [*STRATEGIES]
+    assert plan.strategies == [*DEFAULT]
     assert (plan.classes, plan.seen(0)) == (("a", "b", "c"), ("a", "b"))
 
 
