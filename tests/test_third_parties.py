@@ -78,7 +78,7 @@ for ask in (methods.__getitem__, lambda name: parse_settings({"method": name, "s
     assert ended.returncode == 0, ended.stderr
     sentences = ended.stdout.splitlines()
     assert len(sentences) == 3
-    known = "bn_propagation, class_swap, fine_tune, gan_memory, piggyback, theirs"
+    known = "bn_propagation, class_swap, feature_replay, fine_tune, gan_memory, piggyback, theirs"
     assert sentences[0].startswith(f"there is no method 'nobodys'; there are: {known}; ")
     assert sentences[1].startswith(f"RCAS.method: 'nobodys' is unknown; allowed: {known}; ")
     for sentence in sentences:

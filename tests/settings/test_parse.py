@@ -84,7 +84,7 @@ WRONG: list[tuple[dict[str, Any], str, str]] = [
     ({"swap": [9, 0]}, "RCAS.swap", "label slot -> the new class"),
     ({"remaining": []}, "RCAS.remaining", "at least one label"),
     ({"remaining": "some"}, "RCAS.remaining", "labels that stay alive"),
-    ({"method": "zap"}, "RCAS.method", "class_swap, fine_tune"),
+    ({"method": "zap"}, "RCAS.method", "class_swap, feature_replay, fine_tune"),
     ({"reinit": "random"}, "RCAS.reinit", "zero"),
     ({"retain": -1}, "RCAS.retain", "at least 0"),
     ({"new_data": "/no/such/folder"}, "RCAS.new_data", "folder"),
