@@ -141,14 +141,18 @@ def swapped(args: argparse.Namespace, data: Data, real: int, seed: int) -> tuple
     )  # fmt: skip
     lifecycle = Lifecycle.begin(method, gan, Checkpoint.of(gan))
     times = repeat_factors(dict(enumerate(torch.bincount(labels).tolist())), plan.slots.keys(), settings.drawn_share)
+    if method.shown(settings) == "new":
+        times = {label: int(label in plan.slots) for label in times}
     shown = torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
-    loop = Loop(gan, images[shown], labels[shown], torch.tensor(plan.drawn(settings.drawn_share)), OPTIONS,
+    loop = Loop(gan, images[shown], labels[shown], torch.tensor(method.drawn(settings, plan)), OPTIONS,
                 torch.Generator().manual_seed(seed + 1), lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
-    average = Average(gan.generator, settings.average)
+    average = Average(gan.generator, settings.average) if settings.average else None
     for step in tqdm(range(args.gan_steps), desc=f"{data.name}: swap of {real} images, seed {seed}", unit="step", leave=False):
         loop.step(step)
-        average.update(tensors_of(gan.generator).values())
-    gan.generator.load_state_dict(average.state_dict())  # without `RCAS.average` the weights themselves
+        if average is not None:
+            average.update(tensors_of(gan.generator).values())
+    if average is not None:
+        gan.generator.load_state_dict(average.state_dict())
     return gan, plan
 
 

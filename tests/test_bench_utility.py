@@ -85,3 +85,31 @@ def test_the_old_class_is_set_aside(bench: ModuleType, tiles: Path, tmp_path: Pa
     assert torch.bincount(data.real.train.labels).tolist() == [12, 12, 12]
     assert all("blowhole" not in file for file in (*data.real.train.files, *data.real.test.files))
     assert bench.load(data.gan, len(data.labels), data.part).generator.num_classes == len(data.labels)
+
+
+def test_a_method_that_sees_new_classes_alone_is_shown_no_others(
+    bench: ModuleType, tiles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[set[int]] = []
+    begins = steps.Loop.__init__
+
+    def watched(
+        self: steps.Loop,
+        gan: object,
+        images: torch.Tensor,
+        labels: torch.Tensor,
+        live: torch.Tensor,
+        *args: object,
+        **kwargs: object,
+    ) -> None:
+        shown.append({*labels.tolist(), *live.tolist()})
+        begins(self, gan, images, labels, live, *args, **kwargs)  # type: ignore[arg-type]
+
+    args = argparse.Namespace(tiles=tiles, narrow=True, out=tmp_path / "out", gans=None, method="gan_memory", gan_steps=1)
+    data = bench.read_data(args, "tiles")
+    monkeypatch.setattr(steps.Loop, "__init__", watched)
+    gan, plan = bench.swapped(args, data, 4, 0)
+    assert shown == [{0}], "the slot of blowhole"
+    images = bench.stock_of(bench.drawing(gan, plan.names), data.real, 4).images
+    assert images.shape == (12, 1, 32, 32)
+    assert images.float().std() > 0

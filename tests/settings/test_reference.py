@@ -26,7 +26,9 @@ def test_the_reference_of_a_method_has_its_defaults() -> None:
     others = [("RCAS.share", "0.0"), ("RCAS.retain", "0.0"), ("RCAS.average", "0.0")]
     assert [row[:2] for row in own_rows("fine_tune")] == others, "other defaults than class_swap's"
     assert presets_of("bn_propagation") == {"bn_propagation": [("RCAS.label_start.how", "match"), ("RCAS.retain", "10.0")]}
-    with pytest.raises(RcasError, match="there is no method 'zap'; there are: bn_propagation, class_swap, feature_replay, fine_tune"):
+    with pytest.raises(
+        RcasError, match="there is no method 'zap'; there are: bn_propagation, class_swap, feature_replay, fine_tune"
+    ):
         reference_of("zap")
 
 
@@ -47,4 +49,7 @@ def test_config_prints_the_keys_by_method(capsys: pytest.CaptureFixture[str]) ->
 def test_config_of_a_method_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     for more in ([], ["--schema"]):
         assert main(["config", "--method", "zap", *more]) == 2
-        assert "--method: 'zap' is unknown; allowed: bn_propagation, class_swap, feature_replay, fine_tune" in capsys.readouterr().err
+        assert (
+            "--method: 'zap' is unknown; allowed: bn_propagation, class_swap, feature_replay, fine_tune"
+            in capsys.readouterr().err
+        )
