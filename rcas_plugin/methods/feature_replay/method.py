@@ -121,23 +121,26 @@ class FeatureReplay(Method):
                 value.copy_(before[name])
 
     def prepare(self, gan: Gan) -> None:
-        fakes, fake_labels = self._fakes(gan)
-        real, real_labels = self._real(fakes, fake_labels)
-        if self._trains_classifier:
-            options = self.settings.train_classifier
-            trained = train_classifier(
-                real, real_labels, self.context.plan.num_classes, epochs=options.epochs, seed=self.context.seed,
-                architecture=partial(FeatureClassifier, width=options.width, depth=options.depth),
-                name="feature_replay: classifier",
-            )  # fmt: skip
-            self.classifier.load_state_dict(trained.state_dict())
+        fits = self.settings.warm_up > 0 and not self._continues
+        fakes = self._fakes(gan) if self._trains_classifier or fits else None
+        if fakes is not None and self._trains_classifier:
+            self._train_classifier(*self._real(*fakes))
         if dist.is_initialized():
             for tensor in self.classifier.state_dict().values():
                 dist.broadcast(tensor, 0)
         if self.context.directory is not None:
             save_classifier(self.context.directory / FILE, self.classifier, self.context.plan.names)
-        if not self._continues and self.settings.warm_up:
-            self._warm_up(gan, (real, real_labels), (fakes, fake_labels))
+        if fakes is not None and fits:
+            self._warm_up(gan, self._real(*fakes), fakes)
+
+    def _train_classifier(self, images: Tensor, labels: Tensor) -> None:
+        """Fill the classifier with the weights of one that is trained on images (n, channels, height, width)."""
+        options = self.settings.train_classifier
+        trained = train_classifier(
+            images, labels, self.context.plan.num_classes, epochs=options.epochs, seed=self.context.seed,
+            architecture=partial(FeatureClassifier, width=options.width, depth=options.depth), name="feature_replay: classifier",
+        )  # fmt: skip
+        self.classifier.load_state_dict(trained.state_dict())
 
     def _fakes(self, gan: Gan) -> tuple[Tensor, Tensor]:
         """Images (n, channels, height, width) of G as it is, and their labels (n,), of every live label alike; on the CPU."""
