@@ -26,9 +26,9 @@ def add_swap(commands: Any) -> None:
     add("-o", "--out", type=Path, default=Path("outputs/swap"), metavar="DIR",
         help="where it goes (default: outputs/swap); the same swap again goes on, another has its own folder")  # fmt: skip
     add("--method", default="class_swap", help="RCAS.method (default: class_swap); rcas doctor lists those of other packages")
-    add("--remaining-data", choices=("real", "replay", "none"), default="real",
-        help="what training shows of the other classes: their images in --data (default), images that the pre-trained GAN draws, "
-        "or nothing; but for real they need no images")  # fmt: skip
+    add("--remaining-data", choices=("real", "replay", "none"), default=None,
+        help="what training shows of the other classes: their images in --data (default, but for feature_replay), images that "
+        "the pre-trained GAN draws, or nothing; but for real they need no images")  # fmt: skip
     add("--steps", type=int, default=None,
         help="of the swap (default: a fifth of the pre-training's; after a swap, as many as that one's)")  # fmt: skip
     add("--cfg", type=Path, default=None, metavar="FILE", help="the config that trained it, where none is recorded")

@@ -88,7 +88,7 @@ def plan_swap(
     new_data: Path | None = None,
     labels: Sequence[str] | None = None,
     accelerate: bool = False,
-    remaining_data: str = "real",
+    remaining_data: str | None = None,
 ) -> SwapPlan:
     """Work out config and command of a swap; nothing is written.
 
@@ -105,7 +105,7 @@ def plan_swap(
         new_data: a folder of the new class's images, where they are not in `data`.
         labels: class folder of each label at pre-training, where no run recorded them (`RCAS.labels`).
         accelerate: `RCAS.accelerate`.
-        remaining_data: `RCAS.remaining_data`.
+        remaining_data: `RCAS.remaining_data`; by default the method's own.
 
     Raises:
         RcasError: the checkpoint, its config or the data are not there, or do not fit the swap.
@@ -117,7 +117,7 @@ def plan_swap(
     more: dict[str, Any] = {"new_data": str(new_data.resolve())} if new_data is not None else {}
     more |= {"labels": list(labels)} if labels is not None else {}
     more |= {"accelerate": True} if accelerate else {}
-    more |= {"remaining_data": remaining_data} if remaining_data != "real" else {}
+    more |= {"remaining_data": remaining_data} if remaining_data is not None else {}
     new_ref = reference_of(new, classes.names) if new_data is None else new
 
     def section_of(recorded: Sequence[str]) -> dict[str, Any]:
