@@ -4,9 +4,9 @@
         --tiles ../shared/data/magnetic_tiles.zip
 
 A GAN of half of the classes is pre-trained at 16x16 on the embedded networks; then the others come in, one slot twice, each swap
-from the run before, on the remaining labels' own images, on replayed ones, or on none (`RCAS.remaining_data`). One classifier of
-the real images judges every label after each swap. Each (method, data, seed) is a file of its own, and each swap a folder: an
-interrupted grid goes on where it was, and several processes may work on one output folder (`--part 0/2` and `--part 1/2`).
+from the newest state of the run before, on the remaining labels' own images, on replayed ones, or on none. One classifier of the
+real images judges every label of the best state after each swap. Each (method, data, seed) is a file of its own, and each swap a
+folder: an interrupted grid goes on where it was, and several processes may work on one output folder (`--part 0/2`, `--part 1/2`).
 """
 
 from __future__ import annotations
