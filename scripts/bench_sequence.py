@@ -6,7 +6,7 @@
 A GAN of half of the classes is pre-trained at 16x16 on the embedded networks; then the others come in, one slot twice, each swap
 from the newest state of the run before, on the remaining labels' own images, on replayed ones, or on none. One classifier of the
 real images judges every label of the best state after each swap. Each (method, data, seed) is a file of its own, and each swap a
-folder: an interrupted grid goes on where it was, and several processes may work on one output folder (`--part 0/2`, `--part 1/2`).
+folder: an interrupted grid goes on where it was, and several processes may work on one output folder (`--part 0/2`, then `1/2`).
 """
 
 from __future__ import annotations
