@@ -140,6 +140,7 @@ class Record(FromFile):
         swap: of a swap, its RCAS section with every default.
         source: of a swap, the checkpoint folder that it started from.
         config: the other sections of the config.
+        embedded: whether the embedded loop trained it, on its own networks.
         images: what its training images were; None where that was not looked at.
         seconds_per_step: as measured; 0 where it is not known.
         frozen_blocks: of a swap, the first blocks of D that stay as they are (`--freezeD`).
@@ -160,6 +161,7 @@ class Record(FromFile):
     swap: dict[str, Any] | None = None
     source: str | None = None
     config: dict[str, dict[str, Any]] | None = None
+    embedded: bool = False
     images: ImagesSeen | None = None
     seconds_per_step: float = Field(0.0, ge=0)
     frozen_blocks: int = Field(0, ge=0)

@@ -64,7 +64,6 @@ def widen_checkpoint(
     old: Sequence[str] | None = None,
     cfg: str | Path | None = None,
     studiogan: str | Path | None = None,
-    embedded: bool = False,
 ) -> Widened:
     """Write a checkpoint with more labels into a folder of its own, the newest state and the best; the source is only read.
 
@@ -79,7 +78,6 @@ def widen_checkpoint(
         old: the class of each label that there is, in order, where no run recorded them.
         cfg: the config that trained it; by default as `open_run`'s.
         studiogan: likewise.
-        embedded: likewise.
 
     Raises:
         RcasError: the old labels' names are not known, a new one is no name or there already, `out` holds files, the tasks of the
@@ -95,7 +93,7 @@ def widen_checkpoint(
             f"-ckpt: the labels of {source} have a state of the generator each ({record.swaps[-1].method}), and a widened "
             "checkpoint has one; widen the checkpoint that its first such swap started from"
         )
-    builder = Builder.of(source, record, str(newest.contents["D"].get("run_name", "")), cfg, studiogan, embedded=embedded)
+    builder = Builder.of(source, record, str(newest.contents["D"].get("run_name", "")), cfg, studiogan)
     names = _names(record, builder.number("num_classes"), old, source)
     _check_new(labels, names)
     every = (*names, *labels)
@@ -113,7 +111,9 @@ def widen_checkpoint(
                 write_checkpoint(target, network, when, checkpoint.step, plain)
     unused = [label for label, name in enumerate(every) if name in record.dropped or label >= len(names)]
     config = {**builder.config, "DATA": {**builder.config["DATA"], "num_classes": len(every)}}
-    kept = record.model_dump(mode="json", include={"images", "best"}, exclude_none=True)  # true of the widened one too
+    kept = record.model_dump(
+        mode="json", include={"images", "best", "embedded"}, exclude_none=True
+    )  # true of the widened one too
     about = {**kept, "unused": unused, "config": config, "widened_from": str(source.resolve())}
     write_record(target, {**plain_record(every), **about})
     files = tuple(sorted(path.name for path in target.iterdir()))

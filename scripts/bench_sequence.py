@@ -24,8 +24,9 @@ import numpy as np
 import torch
 import yaml
 from PIL import Image
-from swap_grid.data import Data, load_data
+from swap_grid.data import Data, add_data_sets, load_data
 from swap_grid.judge import Judge, features
+from swap_grid.runs import METHODS as GRID
 from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.loop import train
@@ -44,14 +45,10 @@ from rcas_plugin.watch.machine import describe_run
 SIZE = 16
 #: Real images of a class that a swap is trained on, at the most; generated images of a label that are judged.
 A_CLASS, JUDGED = 300, 200
+#: The grid's sections, with fewer samples for the importance of weights: these networks are narrow.
 METHODS: dict[str, dict[str, Any]] = {
-    "fine_tune": {"method": "fine_tune"},
-    "class_swap": {"method": "class_swap"},
-    "rcas": {"preset": "rcas", "importance": {"samples": 256}},
-    "bn_propagation": {"method": "bn_propagation"},
-    "gan_memory": {"method": "gan_memory"},
-    "piggyback": {"method": "piggyback"},
-    "feature_replay": {"method": "feature_replay"},
+    **{name: GRID[name] for name in ("fine_tune", "class_swap", "bn_propagation", "gan_memory", "piggyback", "feature_replay")},
+    "rcas": {**GRID["rcas"], "importance": {"samples": 256}},
 }
 CONFIG: dict[str, Any] = {
     "MODEL": {"backbone": "resnet", "g_cond_mtd": "cBN", "d_cond_mtd": "PD", "apply_d_sn": True, "z_dim": 64,
@@ -264,9 +261,7 @@ def print_table(part: str, table: Mapping[str, Mapping[str, Any]]) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
-    parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg")
-    parser.add_argument("--tiles", type=Path, help="a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray")
+    add_data_sets(parser)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD",
                         help=f"of these: {'; '.join(METHODS)}")  # fmt: skip
     parser.add_argument("--data", nargs="+", choices=("real", "replay", "none"), default=["real", "replay", "none"],

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from swap_grid.data import load_data
+from swap_grid.data import add_data_sets, load_data
 from swap_grid.gans import build, pretrained
 from swap_grid.judge import KINDS, Judge, Swap
 from swap_grid.kept import kept_table, print_kept
@@ -70,9 +70,7 @@ def parts_of(args: argparse.Namespace) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
-    parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg, 32x32")
-    parser.add_argument("--tiles", type=Path, help="a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray")
+    add_data_sets(parser)
     parser.add_argument("--narrow", action="store_true",
                         help="narrow networks and a third of the steps, for a processor without fast convolutions")  # fmt: skip
     parser.add_argument("--backbone", choices=("resnet", "big_resnet"), default="resnet",

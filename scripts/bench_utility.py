@@ -11,7 +11,6 @@ processes may work on one output folder (`--part 0/2` and `--part 1/2`).
 from __future__ import annotations
 
 import argparse
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from swap_grid.data import load_data
+from swap_grid.data import load_data, unpacked
 from swap_grid.gans import load, pretrained_file
 from swap_grid.parts import OPTIONS, PARTS
 from swap_grid.parts import Part as GridPart
@@ -86,19 +85,13 @@ def read_data(args: argparse.Namespace, name: str) -> Data:
     old, new = SWAPS[name]
     grid = load_data(name, path, part.size)
     gan = pretrained_file(args.gans or args.out, part, grid, (new,))
-    real = without(read_material(*unpacked(path, args.out / "data", name), new, part.size, PATTERN), old)
+    real = without(read_material(*files_of(path, args.out / "data", name), new, part.size, PATTERN), old)
     return Data(name, real, old, gan, part)
 
 
-def unpacked(path: Path, cache: Path, name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+def files_of(path: Path, cache: Path, name: str) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
     """The files of a zip file, class by class, of train/ and of valid/; unpacked to `cache`, now or before."""
-    root = cache / name
-    if not root.is_dir():
-        with zipfile.ZipFile(path) as archive, tqdm(archive.namelist(), desc=f"unpacking {path.name}", delay=2) as entries:
-            partial = cache / f"{name}.part"
-            for entry in entries:
-                archive.extract(entry, partial)
-        partial.rename(root)
+    root = unpacked(path, cache, name, {})
     train, valid = (
         {folder.name: sorted(str(file) for file in folder.iterdir()) for folder in sorted((root / part).iterdir())}
         for part in ("train", "valid")

@@ -42,3 +42,8 @@ class Stock:
 def as_floats(images: Tensor) -> Tensor:
     """uint8 images in [-1, 1]."""
     return images.float() / 127.5 - 1
+
+
+def as_bytes(images: Tensor) -> Tensor:
+    """Images in [-1, 1] as uint8 on the CPU; what lies beyond is clamped."""
+    return ((images + 1) * 127.5).round().clamp(0, 255).byte().cpu()

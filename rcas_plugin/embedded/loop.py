@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import TensorDataset
 from tqdm.auto import tqdm
 
+from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
@@ -22,7 +23,7 @@ from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
 from rcas_plugin.embedded.networks import SIZES, Discriminator, Generator
-from rcas_plugin.embedded.steps import LOSSES, Loop
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
@@ -110,7 +111,8 @@ def train(
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
         run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
-    run.record = {**run.record, "config": {name: keys for name, keys in config.items() if name != "RCAS"}, "images": seen(look)}
+    sections = {name: keys for name, keys in config.items() if name != "RCAS"}
+    run.record = {**run.record, "config": sections, "embedded": True, "images": seen(look)}
     return run.train(save_freq, progress=progress)
 
 

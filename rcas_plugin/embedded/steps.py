@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
 from rcas_plugin.methods.base import Batch
@@ -18,22 +17,6 @@ from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.run.random_state import load_random_state
 from rcas_plugin.weights.accelerate import accelerate
 
-
-@dataclass(frozen=True)
-class Losses:
-    """The adversarial loss of D, of its logits (n,) for real images and for fakes, and that of G, of those for fakes."""
-
-    discriminator: Callable[[Tensor, Tensor], Tensor]
-    generator: Callable[[Tensor], Tensor]
-
-
-#: `LOSS.adv_loss` -> the losses (upstream's `src/utils/losses.py`).
-LOSSES = {
-    "hinge": Losses(lambda real, fake: F.relu(1 - real).mean() + F.relu(1 + fake).mean(), lambda fake: -fake.mean()),
-    "logistic": Losses(
-        lambda real, fake: F.softplus(-real).mean() + F.softplus(fake).mean(), lambda fake: F.softplus(-fake).mean()
-    ),
-}
 #: A step's fakes: their images, labels and latents.
 Fakes = tuple[Tensor, Tensor, Tensor]
 

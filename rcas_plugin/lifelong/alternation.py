@@ -172,7 +172,7 @@ class Alternation:
         run = _run_of(gan) if self.plan.gan.ckpt is None else Path(self.plan.gan.ckpt)
         shutil.rmtree(folder / WIDENED, ignore_errors=True)  # of an attempt that was interrupted
         later = [name for task in self.plan.tasks[1:] for name in task]
-        widen_checkpoint(run, folder / WIDENED, later, studiogan=self.studiogan, embedded=True)
+        widen_checkpoint(run, folder / WIDENED, later, studiogan=self.studiogan)
 
     def _later_gan(self, name: str, task: int, seed: int, start: Path, judge: Stage, folder: Path) -> None:
         assert self.config is not None, "a plan with such a strategy has one"

@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.data.folders import list_folders
-from rcas_plugin.data.stock import Stock
+from rcas_plugin.data.stock import Stock, as_bytes
 from rcas_plugin.embedded.data import read_images
 from rcas_plugin.errors import RcasError
 from rcas_plugin.lifelong.plan import Plan
-from rcas_plugin.watch.snapshots import pixels_of
 
 #: The folders of a data set: what is trained on, and what is tested on.
 PARTS = ("train", "valid")
@@ -79,8 +78,3 @@ def read_tasks(plan: Plan, folders: Sequence[Path]) -> Images:
             places = torch.tensor([plan.classes.index(name) for name in names.names])
             parts[part].append((as_bytes(images), places[targets]))
     return Images(tuple(parts["train"]), tuple(parts["valid"]), len(plan.classes))
-
-
-def as_bytes(images: Tensor) -> Tensor:
-    """Images (n, channels, height, width) in [-1, 1], clamped, as bytes."""
-    return torch.from_numpy(pixels_of(images)).permute(0, 3, 1, 2).contiguous()

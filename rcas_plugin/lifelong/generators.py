@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import shutil
-import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -21,7 +19,8 @@ from rcas_plugin.files import atomic_path
 from rcas_plugin.sampling.build import is_embedded
 from rcas_plugin.sampling.replay import Replay
 from rcas_plugin.settings import ClassRef
-from rcas_plugin.studiogan.locate import find_studiogan, main_command
+from rcas_plugin.studiogan.locate import find_studiogan
+from rcas_plugin.studiogan.main_run import run_main, training_command
 
 #: In a GAN's stage: its config. In a memory's stage: the generated images.
 CONFIG, MEMORY = "config.yaml", "memory.safetensors"
@@ -94,14 +93,13 @@ def train_gan(
     save_freq = max(2, steps // SAVES)
     if embedded:
         return loop.train(path, data, folder, begun or start, seed=seed, save_freq=save_freq)
-    ckpt = begun or start
-    command = main_command(
-        find_studiogan(studiogan), "-t", "-cfg", str(path), "-data", str(data), "-save", str(folder), "-hdf5", "-l",
-        "--pre_resizer", "lanczos", "-metrics", "none", "--seed", str(seed), "--print_freq", str(save_freq),
-        "--save_freq", str(save_freq), *(["-ckpt", str(ckpt)] if ckpt is not None else []),
-        *([] if torch.cuda.is_available() else ["--num_workers", "0"]),
-    )  # fmt: skip
-    if (code := _run(command)) != 0:
+    command = training_command(
+        find_studiogan(studiogan), begun or start, data, folder, save_freq, "-cfg", str(path), "--seed", str(seed)
+    )
+    code, interrupted = run_main(command)
+    if interrupted:
+        raise KeyboardInterrupt
+    if code != 0:
         raise RcasError(f"main.py has ended with {code} in {folder}; the reason stands above, and the same command goes on")
     run = newest_run(folder)
     assert run is not None, "main.py has saved its last step"
@@ -126,7 +124,7 @@ def draw_memory(run: Path, classes: Sequence[str], count: int, path: Path, *, se
         studiogan: the root folder of a StudioGAN elsewhere.
     """
     places: dict[ClassRef, int] = {name: place for place, name in enumerate(classes)}
-    replay = Replay(run, classes, seed=seed, label_map=places, studiogan=studiogan, step="newest", embedded=True)
+    replay = Replay(run, classes, seed=seed, label_map=places, studiogan=studiogan, step="newest")
     images, labels = replay.memory(count).tensors
     with atomic_path(path) as temporary:
         save_file({"images": images, "labels": labels}, temporary)
@@ -136,17 +134,3 @@ def read_memory(path: Path, classes: int) -> Stock:
     """The generated images in a file, with the places of their classes among all of so many."""
     content = load_file(path)
     return Stock(content["images"], content["labels"], classes)
-
-
-def _run(command: Sequence[str]) -> int:
-    """Run a command; its exit code. Ctrl-C reaches it too: it saves a checkpoint, and then the interruption goes on here."""
-    interrupted = False
-    with subprocess.Popen(command) as process:
-        while (code := process.poll()) is None:
-            try:
-                code = process.wait()
-            except KeyboardInterrupt:
-                interrupted = True
-    if interrupted:
-        raise KeyboardInterrupt
-    return code

@@ -60,7 +60,11 @@ def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool 
         for when in ("current", "best"):
             write_checkpoint(target, network, when, checkpoint.step, plain)
     labels, right = labels_of(lineage, number)
-    about = {"config": checkpoint.record.config, "folded_from": str(Path(folder).resolve())}
+    about = {
+        "config": checkpoint.record.config,
+        "embedded": checkpoint.record.embedded,
+        "folded_from": str(Path(folder).resolve()),
+    }
     write_record(target, {**plain_record(labels), **about})
     return Exported(
         tuple(sorted(path.name for path in target.iterdir())),

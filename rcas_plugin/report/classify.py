@@ -6,15 +6,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from pydantic import Field, model_validator
 
-from rcas_plugin.files import atomic_path
 from rcas_plugin.metrics.schema import Count, Figure
 from rcas_plugin.record import FromFile, read_checked
 from rcas_plugin.report.figures import duration
 from rcas_plugin.report.page import Picture
 from rcas_plugin.report.pictures import draw_curves
+from rcas_plugin.report.template import write_template
 
 RESULTS, PAGE, CURVES = "classify.json", "classify.html", "classify_curves.png"
 
@@ -145,8 +144,6 @@ def write_page(classify: Classify, out: Path) -> Path:
         figures.name: {task: _scaled(value) for task, value in enumerate(figures.accuracy, 1)} for figures in classify.strategies
     }
     draw_curves(out / CURVES, {quantity: curves}, across="tasks learned")
-    environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
     content = {
         "title": f"{sum(map(len, classify.tasks))} classes in {len(classify.tasks)} tasks",
         "verdict": verdict(classify),
@@ -157,10 +154,7 @@ def write_page(classify: Classify, out: Path) -> Path:
         "tasks": classify.tasks,
         "matrices": {figures.name: _matrix(figures.matrix) for figures in classify.strategies},
     }
-    path = out / PAGE
-    with atomic_path(path) as temporary:
-        temporary.write_text(environment.get_template("classify.html").render(content), encoding="utf-8")
-    return path
+    return write_template("classify.html", content, out / PAGE)
 
 
 def _scaled(interval: Interval) -> Interval:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from torch import Tensor
 
-from rcas_plugin.files import atomic_path, remove_leftovers, safe_stem
+from rcas_plugin.files import remove_leftovers, safe_stem
 from rcas_plugin.metrics.swap import NEAREST
 from rcas_plugin.report.figures import distances, duration, first_to_reach, numbers, reached, rows_of_labels, rows_of_parts
 from rcas_plugin.report.forgetting import HEADS, forgetting_rows, sequence_sentence
@@ -21,6 +20,7 @@ from rcas_plugin.report.pictures import draw_before_after, draw_confusion, draw_
 from rcas_plugin.report.runs import Group, Run, common_level, find_runs, group, panels
 from rcas_plugin.report.second import SHOWN, agreement, second_rows
 from rcas_plugin.report.tasks import TASK_HEADS, draw_lineage, task_rows
+from rcas_plugin.report.template import write_template
 from rcas_plugin.report.utility import Section as UtilitySection
 from rcas_plugin.report.utility import utility_section
 from rcas_plugin.report.verdict import verdict
@@ -124,13 +124,7 @@ def write_report(folders: Sequence[Path], out: Path) -> Path:
         "agreement": agreement(groups),
         "seeds": max(len(group.runs) for group in groups),
     }
-    environment = Environment(loader=PackageLoader("rcas_plugin.report", "."), autoescape=True, undefined=StrictUndefined,
-                              trim_blocks=True, lstrip_blocks=True)  # fmt: skip
-    page = environment.get_template("page.html").render(content)
-    path = out / PAGE
-    with atomic_path(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
+    return write_template("page.html", content, out / PAGE)
 
 
 def _section(group: Group, stem: Path) -> Section:

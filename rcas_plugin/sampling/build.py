@@ -1,4 +1,4 @@
-"""The networks of a run's config: StudioGAN's, or the embedded ones where there is no StudioGAN and they compute the same."""
+"""The networks of a run: the embedded ones where they trained it, or where there is no StudioGAN and they compute the same."""
 
 from __future__ import annotations
 
@@ -33,16 +33,7 @@ class Builder:
     studiogan: Path | None
 
     @classmethod
-    def of(
-        cls,
-        folder: Path,
-        record: Record,
-        run_name: str,
-        cfg: str | Path | None,
-        studiogan: str | Path | None,
-        *,
-        embedded: bool = False,
-    ) -> Builder:
+    def of(cls, folder: Path, record: Record, run_name: str, cfg: str | Path | None, studiogan: str | Path | None) -> Builder:
         """The builder of a run; arguments and errors as `open_run`'s, `run_name` as the checkpoint holds it."""
         source, missing = None, ""
         try:
@@ -52,8 +43,8 @@ class Builder:
                 raise
             missing = str(error)
         config = find_config(source, folder, record, run_name, None if cfg is None else Path(cfg))
-        if config.get("DATA", {}).get("img_size") == SIZES[0] or (embedded and is_embedded(config)):
-            source = None  # upstream has no networks of the smaller size
+        if record.embedded:
+            source = None  # its own networks: of their smaller size StudioGAN has none
         builder = cls(folder, config, source)
         builder.number("img_size")
         builder.number("num_classes")

@@ -17,12 +17,12 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, TensorDataset, get_worker_info
 from tqdm.auto import tqdm
 
+from rcas_plugin.data.stock import as_bytes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import device_of, sample_images
 from rcas_plugin.labels import label_of
 from rcas_plugin.sampling.run import OpenRun, open_run
 from rcas_plugin.settings import ClassRef
-from rcas_plugin.watch.snapshots import pixels_of
 
 #: Images that `memory` makes at a time.
 _PART = 256
@@ -49,7 +49,6 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
         cfg: the config that trained the checkpoint; by default the recorded one, or StudioGAN's own of the run's name.
         studiogan: the root folder of a StudioGAN; by default as `rcas sample` finds it.
         step: the best state, or the newest; where there is no best one, the newest.
-        embedded: take the embedded networks wherever they compute the same, though there is a StudioGAN.
 
     Raises:
         RcasError: a label is none of the run's, or has no number in `label_map`; a number is too small; or the checkpoint or its
@@ -69,13 +68,12 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
         cfg: str | Path | None = None,
         studiogan: str | Path | None = None,
         step: Literal["best", "newest"] = "best",
-        embedded: bool = False,
     ) -> None:
         for name, value, least in (("batch_size", batch_size, 1), ("seed", seed, 0), ("length", length, 1)):
             if value is not None and value < least:
                 raise RcasError(f"Replay: {name} is {value}; allowed: {least} or more")
         self.batch_size, self.seed, self.length, self.transform = batch_size, seed, length, transform
-        self._named: dict[str, Any] = {"folder": folder, "cfg": cfg, "studiogan": studiogan, "step": step, "embedded": embedded}
+        self._named: dict[str, Any] = {"folder": folder, "cfg": cfg, "studiogan": studiogan, "step": step}
         self._epoch = 0
         self._opened, self._process = open_run(**self._named), os.getpid()
         self.labels = _chosen(self._opened, labels)
@@ -137,7 +135,7 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
                     wanted = torch.full((min(_PART, images - start),), label)
                     of_images, _ = _seeds(1, self.seed, label, start)
                     made = sample_images(gan.evaluated, wanted, gan.latents, seed=of_images)
-                    parts.append(torch.from_numpy(pixels_of(made)).permute(0, 3, 1, 2).contiguous())
+                    parts.append(as_bytes(made))
                     bar.update(len(wanted))
         return TensorDataset(torch.cat(parts), torch.tensor(self.numbers).repeat_interleave(images))
 

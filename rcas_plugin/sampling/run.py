@@ -142,18 +142,17 @@ def open_run(
     cfg: str | Path | None = None,
     studiogan: str | Path | None = None,
     step: Literal["best", "newest"] = "best",
-    embedded: bool = False,
 ) -> OpenRun:
     """Build the networks of a run, or of any checkpoint of StudioGAN's, and load its weights; nothing is written.
 
-    They are on the GPU where there is one. Without a StudioGAN the embedded networks stand in for resnet at 32x32.
+    They are on the GPU where there is one. Without a StudioGAN the embedded networks stand in for resnet at 32x32; of a run that
+    they trained they are taken in any case.
 
     Args:
         folder: the checkpoint's.
         cfg: the config that trained it; by default the one that rcas.json records, or StudioGAN's own of the run's name.
         studiogan: the root folder of a StudioGAN; by default as `find_studiogan` finds it.
         step: the best state, or the newest; where a folder holds no best state, the newest is taken.
-        embedded: take the embedded networks wherever they compute the same, though there is a StudioGAN.
 
     Raises:
         RcasError: the checkpoint or its config is not there, or they do not fit; or the config needs a StudioGAN.
@@ -162,7 +161,7 @@ def open_run(
     best = step == "best" and _has_best(root)
     files = checkpoint_files(root, best=best)
     content = read_checkpoint(files["D"])
-    builder = Builder.of(root, record, str(content.get("run_name", "")), cfg, studiogan, embedded=embedded)
+    builder = Builder.of(root, record, str(content.get("run_name", "")), cfg, studiogan)
     gan = builder.load(best=best)
     if record.swaps and record.swaps[-1].apart:
         lineage = read_lineage(root)

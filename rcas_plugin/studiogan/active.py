@@ -54,7 +54,8 @@ class ActiveRun:
     def record(self) -> dict[str, Any]:
         """The record beside the checkpoints: for a swap its settings; for any run the class of each label, where that is
         known, the config, what its images were and the time of a step."""
-        about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4)}
+        about = {"config": getattr(self.cfgs, "rcas_config", None), "seconds_per_step": round(self.seconds_per_step, 4),
+                 "embedded": False}  # fmt: skip
         images = getattr(self.cfgs, "rcas_images", None)
         about |= {"images": images} if images else {}
         if self.swap is not None:

@@ -15,7 +15,7 @@ from rcas_plugin.record import Record, plain_record, read_record, write_record
 from rcas_plugin.weights.adapters import fold_state, is_plain
 
 #: What of a run's record is true of the folded checkpoint too.
-_KEPT = {"labels_before", "slots", "remaining", "lineage", "base_sha256", "discriminator_sha256"}
+_KEPT = {"embedded", "labels_before", "slots", "remaining", "lineage", "base_sha256", "discriminator_sha256"}
 
 
 def fold_checkpoint(source: str | Path, out: str | Path) -> list[str]:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import copy
 import math
 import shlex
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 
 from rcas_plugin.checkpoints.best import kept_step
@@ -27,7 +25,7 @@ from rcas_plugin.report.page import PAGE, REPORT
 from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import ClassRef, parse_settings
 from rcas_plugin.studiogan.find_config import find_config
-from rcas_plugin.studiogan.locate import main_command
+from rcas_plugin.studiogan.main_run import run_main, training_command
 
 #: Steps of a pre-trained GAN's first swap for each step of the pre-training, where --steps says nothing else.
 SHARE = 0.2
@@ -147,13 +145,7 @@ def plan_swap(
     step = 0 if run is None else int(read_checkpoint(checkpoint_files(run)["D"])["step"])
     # upstream makes one step more than it was asked for, and saves that too where each step is saved
     save_freq = max(2, total // SAVES)
-    # HDF5 in memory: upstream resizes the images there, and reads them once
-    command = main_command(
-        studiogan, "-t", "-ckpt", str(run or ckpt), "-data", str(data), "-save", str(out), "-hdf5", "-l",
-        "--pre_resizer", "lanczos", "-metrics", "none", "--print_freq", str(save_freq), "--save_freq", str(save_freq),
-        *([] if torch.cuda.is_available() else ["--num_workers", "0"]),
-        *(["-best"] if best else []),
-    )  # fmt: skip
+    command = training_command(studiogan, run or ckpt, data, out, save_freq, *(["-best"] if best else []))
     sentences = [f"{method}: label {slot} of {ckpt} becomes {new}, in {total} steps; it goes to {out}"]
     if best:
         sentences.append(f"starts from the best state of that run, step {kept_step(ckpt)}")
@@ -175,13 +167,7 @@ def run_swap(plan: SwapPlan) -> int:
     with tempfile.TemporaryDirectory(prefix="rcas-swap-") as folder:
         config = Path(folder) / CONFIG
         config.write_text(plan.text, encoding="utf-8")
-        with subprocess.Popen(plan.command_with(str(config))) as process:
-            code = None
-            while code is None:
-                try:
-                    code = process.wait()
-                except KeyboardInterrupt:
-                    continue  # the child has got it too, and is saving
+        code, _ = run_main(plan.command_with(str(config)))
     if code != 2 and plan.run is not None:
         with atomic_path(plan.run / CONFIG) as temporary:
             temporary.write_text(plan.text, encoding="utf-8")

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rcas_plugin.data.folders import image_files, list_folders
-from rcas_plugin.data.stock import Stock
+from rcas_plugin.data.stock import Stock, as_bytes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path, remove_leftovers, write_json
 from rcas_plugin.gan import Gan, sample_images
@@ -26,7 +26,6 @@ from rcas_plugin.utility.photographs import PATTERN
 from rcas_plugin.utility.summary import summary
 from rcas_plugin.utility.trials import AMOUNTS, SIZES, Options
 from rcas_plugin.watch.observer import METRICS
-from rcas_plugin.watch.snapshots import pixels_of
 
 #: In the run's folder: the generated images, and a folder of trainings.
 FOLDER = "utility"
@@ -138,7 +137,7 @@ def drawing(gan: Gan, labels: Sequence[str | None]) -> Any:
         nonlocal calls
         calls += 1
         images = sample_images(gan.evaluated, torch.full((count,), list(labels).index(name)), gan.latents, seed=1_000_000 + calls)
-        return torch.from_numpy(pixels_of(images)).permute(0, 3, 1, 2).contiguous()
+        return as_bytes(images)
 
     return draw
 

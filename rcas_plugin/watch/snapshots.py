@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rcas_plugin.data.stock import as_bytes, as_floats
 from rcas_plugin.files import atomic_path
 from rcas_plugin.gan import Gan, sample_images
 
@@ -31,13 +32,13 @@ def save_snapshot(folder: Path, moment: str, gan: Gan, labels: Sequence[int], pe
 
 def pixels_of(images: Tensor) -> np.ndarray:
     """Images (n, channels, h, w) in [-1, 1] as bytes (n, h, w, channels)."""
-    pixels: np.ndarray = ((images + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels: np.ndarray = as_bytes(images).permute(0, 2, 3, 1).numpy()
     return pixels
 
 
 def images_of(pixels: np.ndarray) -> Tensor:
     """Bytes (n, h, w, channels) as images (n, channels, h, w) in [-1, 1]: the inverse of `pixels_of`."""
-    return torch.from_numpy(pixels).permute(0, 3, 1, 2).float() / 127.5 - 1
+    return as_floats(torch.from_numpy(pixels).permute(0, 3, 1, 2))
 
 
 def load_snapshot(folder: Path, moment: str) -> tuple[Tensor, Tensor]:

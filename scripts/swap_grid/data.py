@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +14,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
+
+from rcas_plugin.files import temporary_folder
 
 
 @dataclass(frozen=True)
@@ -64,3 +68,44 @@ def _resized(image: Image.Image, size: int) -> np.ndarray:
 def _tensor(images: list[np.ndarray]) -> Tensor:
     stacked = torch.from_numpy(np.stack(images))
     return (stacked[:, None] if stacked.dim() == 3 else stacked.permute(0, 3, 1, 2)).float() / 127.5 - 1
+
+
+def add_data_sets(parser: argparse.ArgumentParser) -> None:
+    """Add the options that name the data sets' files."""
+    parser.add_argument("--mnist", type=Path, help="mnist.npz (x_train, y_train, x_test, y_test)")
+    parser.add_argument("--cifar", type=Path, help="a zip file of train/CLASS/*.jpg and valid/CLASS/*.jpg, 32x32")
+    parser.add_argument("--tiles", type=Path, help="a zip file of train/CLASS/*.png and valid/CLASS/*.png, gray")
+
+
+def unpacked(path: Path, cache: Path, name: str, digits: Mapping[str, int]) -> Path:
+    """The folder with train/CLASS/ and valid/CLASS/ of a data set's file, written to `cache` now or before; whole or not at all.
+
+    Args:
+        path: of the npz or zip file.
+        cache: where it goes.
+        name: of its folder there.
+        digits: of MNIST, images of a digit that are written: `train` and `valid`.
+    """
+    root = cache / name
+    if not root.is_dir():
+        cache.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(cache) as partial:
+            if path.suffix == ".npz":
+                _write_digits(path, partial / name, digits)
+            else:
+                with zipfile.ZipFile(path) as archive:
+                    for entry in tqdm(archive.namelist(), desc=f"unpacking {path.name}", delay=2):
+                        archive.extract(entry, partial / name)
+            (partial / name).rename(root)
+    return root
+
+
+def _write_digits(path: Path, root: Path, digits: Mapping[str, int]) -> None:
+    """Write the first images of each digit as PNG files."""
+    with np.load(path, allow_pickle=False) as file:
+        for part, folder in (("train", "train"), ("test", "valid")):
+            images, labels = file[f"x_{part}"], file[f"y_{part}"]
+            for digit in tqdm(range(10), desc=f"unpacking {path.name}", delay=2):
+                (root / folder / str(digit)).mkdir(parents=True)
+                for index in np.flatnonzero(labels == digit)[: digits[folder]]:
+                    Image.fromarray(images[index]).save(root / folder / str(digit) / f"{index:05d}.png")

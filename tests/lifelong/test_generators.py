@@ -24,6 +24,7 @@ from rcas_plugin.lifelong.generators import (
     train_gan,
 )
 from rcas_plugin.sampling.replay import Replay
+from rcas_plugin.studiogan import main_run
 from rcas_plugin.widen import widen_checkpoint
 
 CONFIG_OF_A_GAN: dict[str, Any] = {
@@ -55,17 +56,17 @@ def test_a_section_teaches_each_class_under_its_own_label(tmp_path: Path) -> Non
 def test_other_networks_are_trained_by_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     commands: list[list[str]] = []
 
-    def run(command: list[str]) -> int:
+    def run(command: list[str]) -> tuple[int, bool]:
         commands.append(command)
         run_folder = tmp_path / "gan" / "checkpoints" / "run"
         run_folder.mkdir(parents=True)
         for network in "GD":
             (run_folder / f"model={network}-current-weights-step=9.pth").touch()
-        return code
+        return code, False
 
-    monkeypatch.setattr(generators, "_run", run)
+    monkeypatch.setattr(generators, "run_main", run)
     monkeypatch.setattr(generators, "find_studiogan", lambda given: tmp_path / "StudioGAN")
-    monkeypatch.setattr(generators, "main_command", lambda root, *options: [str(root), *options])
+    monkeypatch.setattr(main_run, "main_command", lambda root, *options: [str(root), *options])
     config, folder = base_config(CONFIG_OF_A_GAN, 2, None), tmp_path / "gan"
     if code:
         with pytest.raises(RcasError, match=r"main.py has ended with 1 in .*; the reason stands above"):
@@ -100,7 +101,7 @@ def taught(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
     model = {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1}
     config = {"DATA": {"img_size": 16}, "MODEL": model, "OPTIMIZATION": {"batch_size": 4, "total_steps": 20}}
     first = train_gan(base_config(config, 2, 2), tmp_path / "first", tmp_path / "gan-0", None, seed=0)
-    widen_checkpoint(first, tmp_path / "wide", ["c"], embedded=True)
+    widen_checkpoint(first, tmp_path / "wide", ["c"])
     later = {**base_config(config, 3, None), "RCAS": task_section("fine_tune", ["c"], {}, None)}
     return later, tmp_path / "later", tmp_path / "wide"
 
@@ -135,5 +136,5 @@ def test_a_memory_has_the_classes_in_the_order_of_the_plan(taught: tuple[dict[st
     assert one.counts.tolist() == [5, 5, 0]
     assert torch.equal(one.images, again.images)
     assert not torch.equal(one.images, other.images)
-    of_run = Replay(start, ["a"], seed=0, step="newest", embedded=True)
+    of_run = Replay(start, ["a"], seed=0, step="newest")
     assert torch.equal(one.of(1), of_run.memory(5).tensors[0]), "class a is the plan's second, and label 0"

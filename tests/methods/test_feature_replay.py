@@ -247,7 +247,7 @@ def test_a_second_swap_goes_on_with_the_d_of_the_first(gan: Gan) -> None:
 
 def test_a_new_d_is_fitted_to_g_before_the_first_step(gan: Gan) -> None:
     generator = state_of(gan.generator)
-    started(gan, warm_up=30)
+    started(gan, warm_up=100)
     labels = torch.full((8,), 3)
     fakes = sample_images(gan.generator, labels, gan.latents).double()
     with torch.no_grad():

@@ -15,7 +15,7 @@ from rcas_plugin.files import write_json
 from rcas_plugin.labels import resolve_labels
 from rcas_plugin.record import Inheritance, LineageSwap, read_record, swap_record, write_record
 from rcas_plugin.settings import parse_settings
-from rcas_plugin.studiogan import swap_command
+from rcas_plugin.studiogan import main_run
 from rcas_plugin.studiogan.data import folder_classes
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, sentences_at_end, shown
 
@@ -177,10 +177,10 @@ class Main:
 def test_the_config_lies_in_the_run_and_a_refusal_leaves_nothing(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """L4: two swaps in one --out keep a config each, and nothing is there where main.py refuses."""
     ckpt = checkpoint(room / "ckpt", {"labels": LABELS, "config": CONFIG})
-    monkeypatch.setattr(swap_command.subprocess, "Popen", Main(room, 2))
+    monkeypatch.setattr(main_run.subprocess, "Popen", Main(room, 2))
     assert run_swap(plan(room, ckpt)) == 2
     assert not (room / "out").exists()
-    monkeypatch.setattr(swap_command.subprocess, "Popen", Main(room, 0))
+    monkeypatch.setattr(main_run.subprocess, "Popen", Main(room, 0))
     for method in ("class_swap", "fine_tune"):
         assert run_swap(plan(room, ckpt, method=method)) == 0
         assert plan(room, ckpt, method=method).done

@@ -1,4 +1,4 @@
-"""The classifier whose hidden features a discriminator judges: a ResNet for small images, and its file.
+"""The classifier whose hidden features a discriminator judges: a ResNet for small images (torchvision's blocks), and its file.
 
 With its defaults it is the ResNet-18 of Genifer (stem of 3x3, no max-pooling); fewer and narrower blocks do for small data.
 """
@@ -11,31 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
 from rcas_plugin.metrics.classifier import ImageClassifier
-
-
-class Block(nn.Module):
-    """Two convolutions around a shortcut (He et al., 2016)."""
-
-    def __init__(self, before: int, after: int, stride: int) -> None:
-        super().__init__()
-        self.conv1 = nn.Conv2d(before, after, 3, stride, 1, bias=False)
-        self.conv2 = nn.Conv2d(after, after, 3, 1, 1, bias=False)
-        self.bn1, self.bn2 = nn.BatchNorm2d(after), nn.BatchNorm2d(after)
-        self.shortcut: nn.Module = nn.Identity()
-        if stride > 1 or before != after:
-            self.shortcut = nn.Sequential(nn.Conv2d(before, after, 1, stride, bias=False), nn.BatchNorm2d(after))
-
-    def forward(self, x: Tensor) -> Tensor:
-        h = self.bn2(self.conv2(F.relu(self.bn1(self.conv1(x)))))
-        return F.relu(cast(Tensor, h + self.shortcut(x)))
 
 
 class FeatureClassifier(ImageClassifier):
@@ -55,8 +38,7 @@ class FeatureClassifier(ImageClassifier):
         stages, before = [], width
         for stage in range(4):
             after = width << stage
-            blocks = [Block(before if place == 0 else after, after, 2 if stage and place == 0 else 1) for place in range(depth)]
-            stages.append(nn.Sequential(*blocks))
+            stages.append(nn.Sequential(_first_block(before, after), *(BasicBlock(after, after) for _ in range(depth - 1))))
             before = after
         self.stages = nn.ModuleList(stages)
         self.head = nn.Linear(before, num_classes)
@@ -75,6 +57,14 @@ class FeatureClassifier(ImageClassifier):
     def features(self, images: Tensor) -> Tensor:
         """(n, 8 * width) features of images (n, channels, height, width) in [-1, 1]."""
         return cast(Tensor, self.stages[3](self.hidden(images)).mean((2, 3)))
+
+
+def _first_block(before: int, after: int) -> BasicBlock:
+    """The block that a stage begins with: it halves the size wherever it has more channels than what comes in."""
+    if before == after:
+        return BasicBlock(before, after)
+    shortcut = nn.Sequential(nn.Conv2d(before, after, 1, 2, bias=False), nn.BatchNorm2d(after))
+    return BasicBlock(before, after, 2, shortcut)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import math
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from rcas_plugin.methods.feature_replay.classifier import FeatureClassifier
@@ -105,8 +104,3 @@ def gradient_penalty(judge: FeatureDiscriminator, hidden: Tensor, labels: Tensor
     features = hidden.detach().requires_grad_(True)
     (gradient,) = torch.autograd.grad(judge(features, labels).sum(), features, create_graph=True)
     return gradient.square().flatten(1).sum(1).mean()
-
-
-def adversarial_loss(judge: FeatureDiscriminator, real: tuple[Tensor, Tensor], fake: tuple[Tensor, Tensor]) -> Tensor:
-    """`E softplus(D(fake)) + E softplus(-D(real))` of features and labels: of the warm-up, whatever the config's loss is."""
-    return F.softplus(judge(*fake)).mean() + F.softplus(-judge(*real)).mean()

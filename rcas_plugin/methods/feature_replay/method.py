@@ -17,6 +17,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
+from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, device_of, discriminate, frozen_eval, generate, sample_images, seeded
@@ -26,7 +27,6 @@ from rcas_plugin.methods.feature_replay.classifier import FeatureClassifier, loa
 from rcas_plugin.methods.feature_replay.discriminator import (
     FeatureDiscriminator,
     JudgedFeatures,
-    adversarial_loss,
     gradient_penalty,
 )
 from rcas_plugin.methods.feature_replay.settings import PRESETS, FeatureReplaySettings
@@ -67,7 +67,7 @@ class FeatureReplay(Method):
     def check_networks(
         cls, settings: FeatureReplaySettings, plan: LabelPlan, gan: Gan, states: Mapping[str, Mapping[str, Any]]
     ) -> None:
-        images = _one_image(gan)
+        images = _two_images(gan)
         with frozen_eval(gan.discriminator):
             outputs = discriminate(gan.discriminator, images, torch.zeros(2, dtype=torch.long, device=images.device))
         classifies = getattr(gan.discriminator, "d_cond_mtd", None) in CLASSIFYING
@@ -88,7 +88,7 @@ class FeatureReplay(Method):
 
     def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
         super().attach(gan, checkpoint)
-        images = _one_image(gan)
+        images = _two_images(gan)
         goes_on = any(is_added(key) for key in checkpoint.states["discriminator"])
         self.classifier = self._classifier(images.shape[1], checkpoint if goes_on else None)
         self.classifier.to(images).eval().requires_grad_(False)
@@ -122,16 +122,18 @@ class FeatureReplay(Method):
 
     def prepare(self, gan: Gan) -> None:
         fits = self.settings.warm_up > 0 and not self._continues
-        fakes = self._fakes(gan) if self._trains_classifier or fits else None
-        if fakes is not None and self._trains_classifier:
-            self._train_classifier(*self._real(*fakes))
+        if self._trains_classifier or fits:
+            fakes = self._fakes(gan)
+            real = self._real(*fakes)
+        if self._trains_classifier:
+            self._train_classifier(*real)
         if dist.is_initialized():
             for tensor in self.classifier.state_dict().values():
                 dist.broadcast(tensor, 0)
         if self.context.directory is not None:
             save_classifier(self.context.directory / FILE, self.classifier, self.context.plan.names)
-        if fakes is not None and fits:
-            self._warm_up(gan, self._real(*fakes), fakes)
+        if fits:
+            self._warm_up(gan, real, fakes)
 
     def _train_classifier(self, images: Tensor, labels: Tensor) -> None:
         """Fill the classifier with the weights of one that is trained on images (n, channels, height, width)."""
@@ -176,7 +178,7 @@ class FeatureReplay(Method):
         steps = tqdm(range(self.settings.warm_up), desc="feature_replay: D", unit="update", delay=2, disable=None)
         for _ in steps:
             of_real, of_fake = batch(*real), batch(*fake)
-            loss = adversarial_loss(judge, of_real, of_fake)
+            loss = LOSSES["logistic"].discriminator(judge(*of_real), judge(*of_fake))
             loss = loss + self.settings.r1.weight / 2 * gradient_penalty(judge, *of_real)
             optimizer.zero_grad()
             loss.backward()
@@ -220,7 +222,7 @@ def _judge(gan: Gan) -> FeatureDiscriminator:
 
 
 @torch.no_grad()
-def _one_image(gan: Gan) -> Tensor:
+def _two_images(gan: Gan) -> Tensor:
     """Two images of G, to see what it makes: a single one would lose its batch in upstream's D."""
     device = device_of(gan.generator)
     with frozen_eval(gan.generator):
