@@ -4,7 +4,7 @@
         --tiles ../shared/data/magnetic_tiles.zip
 
 A GAN of half of the classes is pre-trained at 16x16 on the embedded networks; then the others come in, one slot twice, each swap
-from the newest state of the run before, on the remaining labels' own images, on replayed ones, or on none. One classifier of the
+from the best state of the run before, on the remaining labels' own images, on replayed ones, or on none. One classifier of the
 real images judges every label of the best state after each swap. Each (method, data, seed) is a file of its own, and each swap a
 folder: an interrupted grid goes on where it was, and several processes may work on one output folder (`--part 0/2`, then `1/2`).
 """
@@ -186,7 +186,8 @@ def run_row(row: Row, out: Path, data: Data, images: Path, start: Path, judge: J
         section = {**row.section, "swap": {data.names[slot]: data.names[new]}}
         config = write_config(home / str(place) / "swap.yaml", row.part, plan.steps, len(plan.pretrained), RCAS=section)
         started = time.process_time()
-        folder = train(config, images, home / str(place), before, seed=row.seed, save_freq=plan.steps // 3, progress=False)
+        folder = train(config, images, home / str(place), before, seed=row.seed, best=True, save_freq=plan.steps // 3,
+                       progress=False)  # fmt: skip
         seconds = time.process_time() - started
         record = read_record(folder)
         result["swaps"].append({

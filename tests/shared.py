@@ -47,6 +47,8 @@ hypothesis.settings.register_profile(
     "steady", derandomize=True, deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("steady")
+# what torch warns about once a process would fail whichever test comes first: let it fail each one
+torch.set_warn_always(True)
 
 
 @pytest.fixture

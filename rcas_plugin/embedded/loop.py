@@ -76,6 +76,7 @@ def train(
     *,
     seed: int = 0,
     save_freq: int = 100,
+    best: bool = False,
     progress: bool = True,
 ) -> Path:
     """Pre-train, or swap a class where the config has an `RCAS` section, or go on with that swap; the run's checkpoint folder.
@@ -90,6 +91,7 @@ def train(
         ckpt_dir: of a swap the pre-trained checkpoint, or the swap's own; else the weights to start from.
         seed: of everything that is drawn.
         save_freq: steps between checkpoints.
+        best: start from the best checkpoint in `ckpt_dir` and not from the newest; a swap that goes on takes the newest.
         progress: show progress bars.
 
     Raises:
@@ -105,9 +107,9 @@ def train(
             raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
-        run = _swap(config, cfg_file, (images, targets, classes), save_dir, Path(ckpt_dir), seed)
+        run = _swap(config, cfg_file, (images, targets, classes), save_dir, Path(ckpt_dir), seed, best=best)
     else:
-        gan = load_gan(cfg_file, ckpt_dir, seed=seed)
+        gan = load_gan(cfg_file, ckpt_dir, seed=seed, best=best)
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
         run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
@@ -143,6 +145,7 @@ def _swap(
     ckpt_dir: Path,
     seed: int,
     *,
+    best: bool = False,
     evaluates: bool = False,
 ) -> _Run:
     """A swap that starts or goes on, up to its first step."""
@@ -152,6 +155,7 @@ def _swap(
     goes_on = same_swap(record, settings)
     if not goes_on:
         check_tasks(ckpt_dir, record, settings.method)
+        checkpoint = Checkpoint.read(ckpt_dir, best=best)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
     before = len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config, num_classes)

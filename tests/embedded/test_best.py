@@ -19,6 +19,7 @@ from rcas_plugin.report.runs import Run
 from rcas_plugin.report.verdict import verdict
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import METRICS, read_metrics
+from rcas_plugin.watch.snapshots import load_snapshot, save_snapshot
 
 from ..shared import Watched, short_endings
 
@@ -73,13 +74,28 @@ def test_the_best_weights_are_those_that_were_judged(ruined: Path, watched: Watc
     assert best.step == best.contents["D"]["best_step"] == 0
     gan = loop.build_gan(loop.read_config(watched.config(RCAS=section(), OPTIMIZATION=RUINOUS)))
     gan.generator.load_state_dict(best.states["generator"])
-    from rcas_plugin.watch.snapshots import load_snapshot, save_snapshot
-
     labels = sorted(set(load_snapshot(ruined, "reinit")[1].tolist()))
     save_snapshot(ruined.parent, "again", gan, labels, 2)
     assert torch.equal(load_snapshot(ruined.parent, "again")[0], load_snapshot(ruined, "reinit")[0])
     newest = Checkpoint.read(ruined).states["generator"]
     assert not torch.equal(newest["conv2d5.weight"], best.states["generator"]["conv2d5.weight"])
+
+
+@pytest.mark.parametrize("best", [True, False])
+def test_the_next_swap_starts_from_the_state_that_is_asked_for(
+    ruined: Path, watched: Watched, tmp_path: Path, best: bool
+) -> None:
+    shutil.copytree(watched.root / "data", tmp_path / "data")
+    shutil.copytree(tmp_path / "data" / "train" / "a", tmp_path / "data" / "train" / "e")
+    rcas = {"method": "fine_tune", "swap": {"d": "e"}, "swap_metrics": 0, "snapshot_images": 2}
+    config = watched.config(RCAS=rcas, OPTIMIZATION={"batch_size": 4, "beta1": 0.0, "total_steps": 1})
+    run = loop.train(config, tmp_path / "data", tmp_path / "out", ruined, best=best, progress=False)
+    images, labels = load_snapshot(run, "before")
+    states = Checkpoint.read(ruined, best=best).states
+    gan = loop.build_gan(loop.read_config(config))
+    gan.generator.load_state_dict(states["generator"])
+    save_snapshot(tmp_path, "asked", gan, sorted(set(labels.tolist())), 2)
+    assert torch.equal(images, load_snapshot(tmp_path, "asked")[0])
 
 
 @pytest.mark.parametrize("average", [0.0, 0.5])
