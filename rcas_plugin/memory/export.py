@@ -63,6 +63,7 @@ def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool 
     about = {
         "config": checkpoint.record.config,
         "embedded": checkpoint.record.embedded,
+        "unused": [label for label, name in enumerate(labels) if name in checkpoint.record.dropped],
         "folded_from": str(Path(folder).resolve()),
     }
     write_record(target, {**plain_record(labels), **about})

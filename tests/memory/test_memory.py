@@ -93,6 +93,17 @@ def test_one_task_as_a_checkpoint(
         assert torch.equal(made, whole[label]) == (label in labels)
 
 
+def test_what_has_no_images_in_the_run_has_none_in_its_tasks(apart: Swaps, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(apart.second, run)
+    record = json.loads((run / "rcas.json").read_text())
+    record["remaining"].remove(2)
+    (run / "rcas.json").write_text(json.dumps(record))
+    for task in (0, 2):
+        assert rcas("export", "-ckpt", run, "--task", task, "-o", tmp_path / str(task)) == 0
+        assert read_record(tmp_path / str(task)).dropped == {"c"}
+
+
 def test_fold_is_the_runs_own_task(apart: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for name, command in (("folded", ["fold"]), ("exported", ["export", "--task", "2"])):
         assert rcas(*command, "-ckpt", apart.second, "-o", tmp_path / name) == 0
