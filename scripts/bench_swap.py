@@ -56,7 +56,7 @@ def run_grid(args: argparse.Namespace, name: str) -> None:
                 gan = build(len(data.names) - len(row.pair[1]), part, row.seed + 1)
             slots, new = row.pair
             swap = Swap(data, judges[0], slots, new, judges[1])
-            measured = run_row(swap, gan, row.section, row.seed, part, row.few)
+            measured = run_row(swap, gan, row.section, row.seed, part, row.few, row.trial)
             write_json(path, {"section": row.section, "options": OPTIONS, **measured})
 
 

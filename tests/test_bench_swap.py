@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -14,9 +15,11 @@ import pytest
 import torch
 
 from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.gan import Gan, gaussian_latents
 from rcas_plugin.labels import LabelPlan
 from rcas_plugin.metrics.classifier import Classifier
+from rcas_plugin.weights.label_bound import LabelBound
 
 PAIRS = ((("9",), ("0",)), (("4",), ("0",)))
 
@@ -111,6 +114,46 @@ def test_a_row_of_a_method_that_leaves_the_remaining_labels_alone(bench: ModuleT
     before, last = found["before"], found["curve"][2]
     assert last["remaining_distance"] == before["remaining_distance"]
     assert last["distance"] != found["curve"][0]["distance"]
+
+
+def test_d_goes_ahead_of_g(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three updates of D before the first of G: G's first state is what the match made of it, trial or not."""
+    from swap_grid.trials import Trial
+
+    swap = bench.Swap(*tiny(bench), ("9",), ("0",))
+    start = Gan(Generator(64, 9, 1), Discriminator(9, 1), None, gaussian_latents(64))
+    updates: list[str] = []
+    for role in ("discriminator", "generator"):
+        original = getattr(Loop, f"_update_{role}" if role == "generator" else "update_discriminator")
+
+        def counted(self: Loop, step: int, role: str = role, original: Callable[..., None] = original) -> None:
+            updates.append(role)
+            original(self, step)
+
+        monkeypatch.setattr(Loop, original.__name__, counted)
+    found = {}
+    for ahead in (0, 3):
+        updates.clear()
+        found[ahead] = bench.run_row(
+            swap, copy.deepcopy(start), {"label_start": {"iterations": 2}}, 0, tiny_part(bench), trial=Trial(ahead=ahead)
+        )
+        assert updates == ["discriminator"] * ahead + ["discriminator", "generator"] * 2
+    assert found[0]["curve"][0] == found[3]["curve"][0]
+    assert found[0]["curve"][2] != found[3]["curve"][2]
+
+
+def test_the_slots_columns_stay_within_the_others(bench: ModuleType) -> None:
+    from swap_grid.trials import Trial
+
+    bound = LabelBound("generator", "weight", torch.nn.Linear(5, 4), torch.nn.Parameter(torch.ones(4, 5)), dim=1, offset=2)
+    bound.of(1).data.mul_(3)
+    bound.weight.data[:, :2] = 99  # no label's columns
+    limit = Trial(bounded=True)
+    with limit.matching():
+        nearest = bound.limit(2)
+        assert nearest(torch.full((4,), 10.0)).tolist() == [3.0] * 4
+        assert nearest(torch.full((4,), -2.0)).tolist() == [-2.0] * 4
+    assert bound.limit(2)(torch.full((4,), 10.0)).tolist() == [10.0] * 4
 
 
 def test_stage_bn_is_a_part_of_the_run(bench: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,7 +94,7 @@ class Loop:
         if self._replay is not None:
             self._replay.begin()
         for _ in range(self.d_updates):
-            self._update_discriminator(step)
+            self.update_discriminator(step)
         self._update_generator(step)
         if self.gan.ema is not None:
             self._average(self.gan.ema, step)
@@ -102,7 +102,8 @@ class Loop:
             self.lifecycle.step_done(step)
         self.current = step + 1
 
-    def _update_discriminator(self, step: int) -> None:
+    def update_discriminator(self, step: int) -> None:
+        """One update of D alone, on a batch of real and one of generated images."""
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
         real, real_labels = self.images[pick], self.labels[pick]
         if self._replay is not None:

@@ -24,6 +24,7 @@ from rcas_plugin.settings import parse_settings
 from rcas_plugin.weights.average import Average, tensors_of
 from swap_grid.judge import Swap
 from swap_grid.parts import OPTIONS, PARTS, Pair, Part
+from swap_grid.trials import TRIALS, Trial
 
 #: A larger step of the slot's own columns: tried, and no part of any default.
 LABEL_LR = {"generator": 10.0, "steps": 150}
@@ -56,10 +57,12 @@ METHODS: dict[str, dict[str, Any]] = {
         for method in ("fine_tune", "class_swap", "bn_propagation")
         for data in ("replay", "none")
     },
+    **{name: {"method": "class_swap"} for name in TRIALS},
     "from scratch": {"method": "fine_tune"},
 }
 #: Stage bn has one in so many of the run's steps, where that is not the default.
 BN_STEPS = {"bn_propagation, with ft": 10, "bn_propagation, a third bn": 3}
+NO_TRIAL = Trial()
 #: Measured at these steps as well as at every 40th: the first steps are where the methods differ.
 EARLY = (10, 20)
 EVERY = 40
@@ -87,7 +90,9 @@ def balanced(labels: Tensor, plan: LabelPlan, share: float = 0.0) -> Tensor:
     return torch.arange(len(labels)).repeat_interleave(torch.tensor([times[label] for label in labels.tolist()]))
 
 
-def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part, few: int = 0) -> dict[str, Any]:
+def run_row(
+    swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part, few: int = 0, trial: Trial = NO_TRIAL
+) -> dict[str, Any]:
     """One swap: its method's `prepare`, then fine-tuning, measured as it goes; the times are the processor's.
 
     Each method has an average of G's weights beside it, which is measured too: none is better off for being averaged alone.
@@ -118,7 +123,8 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
 
         method.recalibrate = look_first  # type: ignore[method-assign]
     started = time.process_time()
-    lifecycle = Lifecycle.begin(method, gan, Checkpoint.of(gan))
+    with trial.matching():
+        lifecycle = Lifecycle.begin(method, gan, Checkpoint.of(gan))
     prepared = time.process_time() - started - sum(seconds for _, seconds in looked)
     stale = looked[0][0] if looked else None
     epoch = (images, labels)
@@ -130,6 +136,9 @@ def run_row(swap: Swap, gan: Gan, section: dict[str, Any], seed: int, part: Part
         epoch = (images[shown], labels[shown])
     loop = Loop(gan, *epoch, torch.tensor(method.drawn(settings, plan)), OPTIONS, torch.Generator().manual_seed(seed + 1),
                 lifecycle=lifecycle, accelerated=settings.accelerate)  # fmt: skip
+    started = time.process_time()
+    trial.train_ahead(loop)
+    prepared += time.process_time() - started
     average = Average(gan.generator, AVERAGE)
     first = measure(gan.generator)
     curve, of_average = {0: first}, {0: first}
@@ -170,6 +179,11 @@ class Row:
         if self.name not in BN_STEPS:
             return METHODS[self.name]
         return {**METHODS[self.name], "stages": {"bn": PARTS[self.part].steps // BN_STEPS[self.name]}}
+
+    @property
+    def trial(self) -> Trial:
+        """What it does beside its section."""
+        return TRIALS.get(self.name, NO_TRIAL)
 
     def file(self, out: Path) -> Path:
         slots, new = ("-".join(names) for names in self.pair)
