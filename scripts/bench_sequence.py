@@ -126,7 +126,8 @@ def write_images(root: Path, data: Data) -> Path:
                 levels = ((images.expand(-1, 3, -1, -1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
                 for place, pixels in enumerate(levels):
                     Image.fromarray(np.asarray(pixels)).save(partial / "train" / name / f"{place:05d}.png")
-            (partial / "train").rename(root / "train")
+            if not (root / "train").is_dir():  # another process may have been quicker
+                (partial / "train").rename(root / "train")
     return root
 
 
@@ -143,14 +144,13 @@ def pretrain(out: Path, part: str, data: Data, images: Path) -> Path:
     plan, home = SEQUENCES[part], out / "sequences" / part
     done = home / "pretrained.json"
     if not done.is_file():
-        view = home / "pretrained_data"
-        shutil.rmtree(view, ignore_errors=True)
-        for index in plan.pretrained:
-            target = view / "train" / data.names[index]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.symlink_to((images / "train" / data.names[index]).resolve(), target_is_directory=True)
         config = write_config(home / "pretrain.yaml", part, plan.pretrain_steps, len(plan.pretrained))
-        folder = train(config, view, home / "pretrained", save_freq=plan.pretrain_steps)
+        with temporary_folder(home) as view:
+            for index in plan.pretrained:
+                target = view / "train" / data.names[index]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.symlink_to((images / "train" / data.names[index]).resolve(), target_is_directory=True)
+            folder = train(config, view, home / "pretrained", save_freq=plan.pretrain_steps)
         write_json(done, {"folder": str(folder.relative_to(home))})
     return home / str(json.loads(done.read_text())["folder"])
 

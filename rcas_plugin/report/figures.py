@@ -99,7 +99,7 @@ def reached(one: Group, level: float) -> list[str]:
 
 def first_to_reach(groups: Sequence[Group], level: float) -> str:
     """A sentence that ranks several groups by the steps to a common level; empty for one group, or where none reached it."""
-    ranked = sorted(groups, key=lambda group: sum(group.steps_to(level)))
+    ranked = sorted(groups, key=lambda group: sum(group.steps_to(level)) / len(group.runs))
     if len(groups) < 2 or any(math.isinf(step) for step in ranked[0].steps_to(level)):
         return ""
     clauses = [f"{name} after {steps} steps ({time})" if time else f"{name} never" for name, steps, time in

@@ -180,7 +180,7 @@ def _images(run: Run, stem: Path) -> list[Picture]:
         "before": ("before", "the pre-trained GAN"),
         "reinit": ("reinit", "after preparation, before any training step"),
         **({kept: ("best", f"after {run.kept_step} steps")} if kept not in (None, "reinit", last) else {}),
-        last: ("after", f"after {last.removeprefix('step=')} steps"),
+        **({last: ("after", f"after {last.removeprefix('step=')} steps")} if last not in ("before", "reinit") else {}),
     }
     pictures = []
     for moment, (file, when) in captions.items():

@@ -48,9 +48,15 @@ def places(swaps: Sequence[LineageSwap]) -> list[tuple[int, int, int]]:
     return at[1:]
 
 
+def root_of(swaps: Sequence[LineageSwap]) -> int:
+    """The number of the state that the first swap in the picture started from, 0 for the pre-trained GAN."""
+    first = max(0, len(swaps) - _SHOWN)
+    return places(swaps)[first][2] if swaps else 0
+
+
 def draw_lineage(path: Path, swaps: Sequence[LineageSwap]) -> None:
     """Draw the states of a lineage as boxes: the pre-trained GAN, and each swap behind the state that it started from."""
-    shown = list(swaps[-_SHOWN:])
+    shown, root = list(swaps[-_SHOWN:]), root_of(swaps)
     at = [(0, 0, 0), *places(shown)]
     columns, rows = max(column for column, _, _ in at) + 1, max(row for _, row, _ in at) + 1
     figure = new_figure(2.1 * columns, 0.3 + 0.62 * rows)
@@ -58,8 +64,7 @@ def draw_lineage(path: Path, swaps: Sequence[LineageSwap]) -> None:
     axis.set_xlim(-0.5, columns - 0.5)
     axis.set_ylim(rows - 0.5, -0.5)
     axis.axis("off")
-    first = "pre-trained" if len(shown) == len(swaps) else f"after swap {len(swaps) - len(shown)}"
-    texts = [first, *map(_text, shown)]
+    texts = ["pre-trained" if not root else f"after swap {root}", *map(_text, shown)]
     for state, ((column, row, before), text) in enumerate(zip(at, texts, strict=True)):
         axis.text(column, row, legible(text), ha="center", va="center", fontsize=8,
                   bbox={"boxstyle": "round", "facecolor": "white", "edgecolor": "0.4"})  # fmt: skip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -32,9 +33,12 @@ def training_command(studiogan: Path, ckpt: Path | None, data: Path, out: Path, 
 
 
 def run_main(command: Sequence[str]) -> tuple[int, bool]:
-    """Run a command of main.py; its exit code, and whether Ctrl-C was pressed: main.py gets it too, and saves a checkpoint."""
+    """Run a command of main.py on one GPU at the most; its exit code, and whether Ctrl-C was pressed.
+
+    main.py gets Ctrl-C too, and saves a checkpoint.
+    """
     interrupted = False
-    with subprocess.Popen(command) as process:
+    with subprocess.Popen(command, env={**os.environ, **one_gpu(os.environ)}) as process:
         code = None
         while code is None:
             try:
@@ -42,3 +46,13 @@ def run_main(command: Sequence[str]) -> tuple[int, bool]:
             except KeyboardInterrupt:
                 interrupted = True  # the child has got it too, and is saving
     return code, interrupted
+
+
+def one_gpu(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variable that shows main.py the first of several GPUs alone; nothing where there is one or none.
+
+    Without -DDP upstream would spread one process over all of them, which a swap refuses.
+    """
+    if torch.cuda.device_count() < 2:
+        return {}
+    return {"CUDA_VISIBLE_DEVICES": environment.get("CUDA_VISIBLE_DEVICES", "0").split(",")[0]}

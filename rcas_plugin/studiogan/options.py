@@ -20,6 +20,10 @@ def check_options(cfgs: Any) -> None:
         _check_stylegan(cfgs)
     if "RCAS" in cfgs.super_cfgs and cfgs.LOSS.adv_loss == "MH" and not cfgs.LOSS.mh_lambda:
         raise RcasError("LOSS.mh_lambda: 0 takes G's whole loss away, with what a method adds to it; allowed: over 0")
+    if "RCAS" in cfgs.super_cfgs and cfgs.OPTIMIZATION.world_size > 1 and not cfgs.RUN.distributed_data_parallel:
+        raise RcasError(  # upstream's other way, torch's DataParallel, copies networks without what a method has put into them
+            "-DDP is missing: there are several GPUs; add it, or choose one of them: CUDA_VISIBLE_DEVICES=0"
+        )
     if not torch.cuda.is_available() and cfgs.RUN.synchronized_bn and cfgs.OPTIMIZATION.world_size > 1:
         raise RcasError("-sync_bn: torch shares batch norm's statistics among GPUs alone; leave the option out on a CPU")
 

@@ -133,7 +133,7 @@ def test_the_classifier_is_resnet_18_by_default() -> None:
         assert classifier.eval().hidden(torch.zeros(1, 3, 32, 32)).shape == (1, 256, 8, 8)
 
 
-def test_a_classifier_comes_back_from_its_file(tmp_path: Path) -> None:
+def test_a_classifier_comes_back_from_its_file(gan: Gan, tmp_path: Path) -> None:
     classifier, images = FeatureClassifier(3, 2, width=4, depth=1).eval(), torch.randn(3, 3, 16, 16)
     save_classifier(tmp_path / "c.safetensors", classifier, ("cat", "dog"))
     again = load_classifier(tmp_path / "c.safetensors", "RCAS.classifier")
@@ -143,8 +143,8 @@ def test_a_classifier_comes_back_from_its_file(tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes((tmp_path / "c.safetensors").read_bytes()[:500])
     for name in ("cut.safetensors", "none.safetensors"):
         with pytest.raises(RcasError, match=r"^RCAS\.classifier: .* holds no classifier"):
-            method_of(classifier=str(tmp_path / name)).check(
-                parse_settings({"method": "feature_replay", "swap": {3: 0}, "classifier": str(tmp_path / name)}), PLAN, 10
+            FeatureReplay.check_networks(
+                parse_settings({"method": "feature_replay", "swap": {3: 0}, "classifier": str(tmp_path / name)}), PLAN, gan, {}
             )
 
 
@@ -233,16 +233,39 @@ def test_what_is_folded_is_the_plain_gan(gan: Gan) -> None:
     assert all(torch.equal(plain.states["discriminator"][name], value) for name, value in own.items())
 
 
-def test_a_second_swap_goes_on_with_the_d_of_the_first(gan: Gan) -> None:
+@pytest.mark.parametrize("trained_anew", [False, True])
+def test_a_second_swap_goes_on_with_the_d_of_the_first(trained_anew: bool, gan: Gan, tmp_path: Path) -> None:
+    """With the classifier that it is used to; one that is trained anew has other features, and gets a D of its own."""
     _, lifecycle = started(gan)
     loop_of(lifecycle, gan).step(0)
     checkpoint = Checkpoint.of(gan)
     generator, discriminator = lively_pair()
     other = Gan(generator.double(), discriminator.double(), None, gan.latents)
-    Lifecycle.begin(method_of(warm_up=5), other, checkpoint)
+    file = tmp_path / "classifier.safetensors"
+    save_classifier(file, FeatureClassifier(3, 4, width=4), PLAN.names)
+    Lifecycle.begin(method_of(warm_up=5, **({} if trained_anew else {"classifier": str(file)})), other, checkpoint)
     rows = {name: value for name, value in checkpoint.states["discriminator"].items() if name.startswith("rcas.")}
     assert rows
-    assert differing(rows, other.discriminator) == [], "and it is not fitted again"
+    moved = differing(rows, other.discriminator)
+    assert moved if trained_anew else not moved, "and it is not fitted again"
+
+
+def test_g_starts_from_its_average_as_the_generator_that_replays(gan: Gan) -> None:
+    """Genifer: the distance to the previous generator is 0 before the first step."""
+    average = copy.deepcopy(gan.generator)
+    with torch.no_grad():
+        for weight in average.parameters():
+            weight.mul_(0.5)
+    whole = Gan(gan.generator, gan.discriminator, average, gan.latents)
+    started(whole)
+    assert differing(state_of(average), whole.generator) == []
+
+
+def test_a_run_goes_on_without_the_file_that_its_classifier_came_from(gan: Gan, tmp_path: Path) -> None:
+    settings = parse_settings({"method": "feature_replay", "swap": {3: 0}, "classifier": str(tmp_path / "gone.safetensors")})
+    FeatureReplay.check(settings, PLAN, 10)  # asked for at the start and when a run goes on; its own file is taken there
+    with pytest.raises(RcasError, match=r"^RCAS\.classifier: "):
+        FeatureReplay.check_networks(settings, PLAN, gan, {})  # asked for at the start alone
 
 
 def test_a_new_d_is_fitted_to_g_before_the_first_step(gan: Gan) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
@@ -226,8 +227,19 @@ def test_the_parameters_of_a_task_are_counted() -> None:
 
 
 def test_the_steps_of_own_columns_may_be_longer(pair: Any) -> None:
-    gan, _, _ = swapped(pair, steps=1, label_lr={"generator": 3.0, "discriminator": 3.0})
-    assert any(isinstance(module, OwnLabels) for module in gan.generator.modules())
+    def values(steps: int, times: float) -> list[Tensor]:
+        gan, _, _ = swapped(copy.deepcopy(pair), steps=steps, label_lr={"generator": times})
+        return [module.values.detach() for module in gan.generator.modules() if isinstance(module, OwnLabels)]
+
+    def moved(times: float) -> list[Tensor]:
+        """What one step adds to the slot's own columns of G."""
+        return [after - before for before, after in zip(values(0, times), values(1, times), strict=True)]
+
+    once, thrice = moved(1.0), moved(3.0)
+    assert once
+    assert any(float(step.abs().max()) > 0 for step in once)
+    for step, longer in zip(once, thrice, strict=True):
+        torch.testing.assert_close(longer, 3 * step, rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize("key", ["retain", "share"])

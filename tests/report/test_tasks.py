@@ -11,7 +11,7 @@ from PIL import Image
 from rcas_plugin.record import RECORD, LineageSwap
 from rcas_plugin.report.page import write_report
 from rcas_plugin.report.runs import Run
-from rcas_plugin.report.tasks import places, task_rows
+from rcas_plugin.report.tasks import places, root_of, task_rows
 from rcas_plugin.watch.observer import METRICS
 
 from ..shared import Watched
@@ -64,3 +64,13 @@ def test_where_the_states_stand() -> None:
     apart = [swap("gan_memory", 2, "f", "dec"), swap("gan_memory", 0, "g", "def"), swap("gan_memory", 2, "h", "gef")]
     assert places([*chain, *apart]) == [(1, 0, 0), (2, 0, 1), (3, 0, 2), (3, 1, 2), (3, 2, 2)]
     assert places(apart) == [(1, 0, 0), (1, 1, 0), (1, 2, 0)]
+
+
+def test_a_long_lineage_is_drawn_from_the_state_that_its_first_box_started_from() -> None:
+    """Of 14 tasks apart behind one swap the last 12 are drawn, and all start from that swap."""
+    chain = swap("fine_tune", 0, "d", "abc")
+    apart = [swap("gan_memory", number % 3, "f", "dbc") for number in range(14)]
+    assert root_of([chain, *apart]) == 1
+    assert root_of(apart) == 0
+    assert root_of([chain] * 14) == 2
+    assert root_of([]) == 0

@@ -15,16 +15,20 @@ from rcas_plugin.studiogan.options import check_apart, check_options
 def configurations(**changed: Any) -> Any:
     """Upstream's Configurations of a StyleGAN that trains in two processes of 16 images."""
     values = {"batch_size": 32, "world_size": 2, "backbone": "stylegan2", "group": 4, "synchronized_bn": False,
-              "mixed_precision": False, "train": True, "apply_g_ema": True, "mh_lambda": 0.05, **changed}  # fmt: skip
+              "mixed_precision": False, "train": True, "apply_g_ema": True, "mh_lambda": 0.05, "ddp": True,
+              "section": True, **changed}  # fmt: skip
     return SimpleNamespace(
-        super_cfgs={"RCAS": None},
+        super_cfgs={"RCAS": None} if values["section"] else {},
         LOSS=SimpleNamespace(adv_loss="MH", mh_lambda=values["mh_lambda"]),
         DATA=SimpleNamespace(name="toy", num_classes=2),
         MODEL=SimpleNamespace(backbone=values["backbone"], d_cond_mtd="SPD", apply_g_ema=values["apply_g_ema"]),
         OPTIMIZATION=SimpleNamespace(batch_size=values["batch_size"], world_size=values["world_size"]),
         STYLEGAN=SimpleNamespace(d_epilogue_mbstd_group_size=values["group"]),
         RUN=SimpleNamespace(
-            train=values["train"], synchronized_bn=values["synchronized_bn"], mixed_precision=values["mixed_precision"]
+            train=values["train"],
+            synchronized_bn=values["synchronized_bn"],
+            mixed_precision=values["mixed_precision"],
+            distributed_data_parallel=values["ddp"],
         ),
     )
 
@@ -43,6 +47,7 @@ def canvas(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"apply_g_ema": False}, "^MODEL.apply_g_ema: .* allowed: True"),
         ({"mh_lambda": 0}, "^LOSS.mh_lambda: 0 .* allowed: over 0"),
         ({"synchronized_bn": True}, "^-sync_bn: .* leave the option out on a CPU"),
+        ({"ddp": False}, "^-DDP is missing: there are several GPUs; add it, or .* CUDA_VISIBLE_DEVICES=0$"),
     ],
 )
 def test_options_that_fail_later(changed: dict[str, Any], sentence: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -61,6 +66,8 @@ def test_options_that_fail_later(changed: dict[str, Any], sentence: str, monkeyp
         {"batch_size": 36, "backbone": "resnet"},
         {"batch_size": 36, "train": False},
         {"group": "N/A"},
+        {"ddp": False, "world_size": 1, "batch_size": 16},
+        {"ddp": False, "section": False},  # what upstream does without a swap is its own affair
     ],
 )
 def test_options_that_work(changed: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ from rcas_plugin.methods.feature_replay.discriminator import (
 )
 from rcas_plugin.methods.feature_replay.settings import PRESETS, FeatureReplaySettings
 from rcas_plugin.metrics.classifier import train_classifier
-from rcas_plugin.weights.adapters import ADDED, is_added
+from rcas_plugin.weights.adapters import ADDED, is_added, load_plain
 
 #: The classifier's file in the run's folder.
 FILE = "classifier.safetensors"
@@ -57,11 +57,6 @@ class FeatureReplay(Method):
     def __init__(self, context: Context) -> None:
         super().__init__(context)
         self._trains_classifier = self._continues = False
-
-    @classmethod
-    def check(cls, settings: FeatureReplaySettings, plan: LabelPlan, total_steps: int) -> None:
-        if settings.classifier is not None:
-            load_classifier(Path(settings.classifier), "RCAS.classifier")
 
     @classmethod
     def check_networks(
@@ -111,11 +106,18 @@ class FeatureReplay(Method):
         return FeatureClassifier(channels, self.context.plan.num_classes, width=settings.width, depth=settings.depth)
 
     def load(self, gan: Gan, checkpoint: Checkpoint) -> None:
-        """Put the pre-trained weights in; where they come from a swap of this method, its D goes on too."""
+        """Put the pre-trained weights in; G starts from its moving average, as the generator that replays does.
+
+        Where they come from a swap of this method, its D goes on, unless the classifier is to be trained anew: D would then be
+        shown features that it has never seen.
+        """
         super().load(gan, checkpoint)
+        if gan.ema is not None:
+            load_plain(gan.generator, checkpoint.states["ema"])
         before = (checkpoint.unfolded or checkpoint).states["discriminator"]
         judge = {name: value for name, value in gan.discriminator.state_dict().items() if is_added(name)}
-        self._continues = all(name in before and before[name].shape == value.shape for name, value in judge.items())
+        same = all(name in before and before[name].shape == value.shape for name, value in judge.items())
+        self._continues = same and not self._trains_classifier
         if self._continues:
             for name, value in judge.items():
                 value.copy_(before[name])
@@ -167,7 +169,7 @@ class FeatureReplay(Method):
         optimizer = torch.optim.Adam(judge.parameters(), WARM_UP_LR, (0.0, 0.99))
 
         def batch(images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-            drawn = torch.tensor(self.context.plan.drawn(self.settings.drawn_share))
+            drawn = torch.tensor(self.drawn(self.settings, self.context.plan))
             wanted = drawn[torch.randint(len(drawn), (WARM_UP_BATCH,), generator=source)]
             places = [(labels == label).nonzero().flatten() for label in wanted]
             there = [place[torch.randint(len(place), (), generator=source)] for place in places if len(place)]

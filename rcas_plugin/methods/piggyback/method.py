@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
@@ -71,7 +72,10 @@ class Piggyback(TasksApart):
             return layer_parts(layers, filters.ratio, filters.floor)
         if filters.how == "mirrored":
             return mirrored_parts(layers, filters.ends, filters.ratio, filters.floor)
-        self._distance = self._measure()
+        distance = torch.tensor(self._measure(), dtype=torch.float64, device=device_of(self.gan.generator))
+        if dist.is_initialized():  # each process has drawn images of its own, and all must build the same filters
+            dist.broadcast(distance, 0)
+        self._distance = float(distance)
         return task_part(self._distance)
 
     def _measure(self) -> float:
