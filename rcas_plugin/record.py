@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -77,6 +78,7 @@ class LineageSwap(FromFile):
         bytes: of that file.
         parameters: that were trained for it in G, where its method says so (`TasksApart.record`).
         apart: whether its state is one for its own labels alone, of a method whose tasks lie apart (`Method.apart`).
+        unused: the labels that had no images when the swap started; None where nothing recorded it.
     """
 
     method: str
@@ -91,6 +93,7 @@ class LineageSwap(FromFile):
     bytes: int | None = Field(None, ge=0)
     parameters: int | None = Field(None, ge=0)
     apart: bool = False
+    unused: tuple[int, ...] | None = None
 
     @field_validator("task")
     @classmethod
@@ -255,9 +258,11 @@ def swap_record(
         source: the checkpoint's folder.
         inherited: what it has from there, where the swap starts; the lineage is then part of the record.
     """
-    new_swap = LineageSwap.of_plan(settings.method, plan)
     started = {} if inherited is None else {
-        "lineage": [swap.model_dump(mode="json", exclude_unset=True) for swap in (*inherited.swaps, new_swap)],
+        "lineage": [
+            swap.model_dump(mode="json", exclude_unset=True)
+            for swap in (*inherited.swaps, _with_unused(LineageSwap.of_plan(settings.method, plan), source))
+        ],
         "base_sha256": inherited.base_sha256,
         **({} if inherited.discriminator_sha256 is None else {"discriminator_sha256": inherited.discriminator_sha256}),
     }  # fmt: skip
@@ -270,6 +275,15 @@ def swap_record(
         "source": str(Path(source).resolve()),
         **started,
     }
+
+
+def _with_unused(swap: LineageSwap, source: str | Path) -> LineageSwap:
+    """A swap with the labels that have no images in the checkpoint it starts from, where the record there says so."""
+    record = Record()
+    with contextlib.suppress(RcasError):  # a swap that has started does not end because of a file that it started from
+        record = read_record(source)
+    unused = tuple(label for label, name in enumerate(swap.labels_before) if name in record.dropped)
+    return swap.model_copy(update={"unused": unused}) if record.labels else swap
 
 
 def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:

@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from rcas_plugin.checkpoints.best import kept_step
 from rcas_plugin.checkpoints.checkpoint import NETWORKS, Checkpoint
 from rcas_plugin.checkpoints.folder import write_checkpoint
 from rcas_plugin.errors import RcasError
@@ -143,8 +144,8 @@ def _check_new(labels: Sequence[str], names: Sequence[str]) -> None:
 
 
 def _best(source: Path) -> Checkpoint | None:
-    """The best checkpoint of a folder, where it holds one."""
-    return Checkpoint.read(source, best=True) if any(source.glob("model=G-best-weights-step=*.pth")) else None
+    """The best checkpoint of a folder, where it holds a whole one."""
+    return None if kept_step(source) is None else Checkpoint.read(source, best=True)
 
 
 @torch.no_grad()

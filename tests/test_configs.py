@@ -8,7 +8,7 @@ import yaml
 
 from rcas_plugin.lifelong.command import check_strategies, read_gan_config
 from rcas_plugin.lifelong.plan import read_plan
-from rcas_plugin.sampling.build import is_embedded
+from rcas_plugin.sampling.build import is_trained_embedded
 from rcas_plugin.settings import parse_settings
 
 CONFIGS = Path(__file__).parents[1] / "configs"
@@ -30,5 +30,5 @@ def test_the_plans_that_are_shipped_are_valid_and_their_gans_are_of_their_first_
         plan = read_plan(path)
         check_strategies(plan)
         config = read_gan_config(plan, Path(str(plan.gan.cfg)))
-        assert is_embedded(config) == (path.stem != "cifar100_50_5x10"), "small plans need no StudioGAN"
+        assert is_trained_embedded(config) == (path.stem != "cifar100_50_5x10"), "small plans need no StudioGAN"
         assert config["DATA"]["num_classes"] == len(plan.tasks[0])

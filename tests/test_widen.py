@@ -224,6 +224,18 @@ def test_a_widened_swap_keeps_what_it_had_dropped(wide: Path, tmp_path: Path) ->
     assert torch.equal(shown(run, [0, 1, 2]), shown(tmp_path / "wider", [0, 1, 2]))
 
 
+def test_half_a_best_state_is_none(pretrained: Path, tmp_path: Path) -> None:
+    """A process that was killed in its first save as best leaves G without D; the newest checkpoint is widened alone."""
+    cut = Path(shutil.copytree(pretrained, tmp_path / "cut"))
+    for path in cut.glob("model=*-best-*"):
+        path.unlink()
+    (newest,) = cut.glob("model=G-current-*")
+    shutil.copy(newest, cut / newest.name.replace("current", "best"))
+    made = widen_checkpoint(cut, tmp_path / "out", ["c"])
+    assert [name for name in made.files if "-best-" in name] == []
+    assert [name for name in made.files if "model=D-current-" in name]
+
+
 @pytest.mark.parametrize(
     ("labels", "options", "sentence"),
     [

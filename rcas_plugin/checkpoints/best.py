@@ -30,13 +30,16 @@ def keep_best(folder: str | Path, step: int, generator: Mapping[str, Any] | None
     contents["D"] = {**contents["D"], "best_step": step, "best_fid_ckpt": str(folder)}
     if generator is not None:
         contents["G"] = {**contents["G"], "state_dict": generator}
-    for network, content in contents.items():
-        write_checkpoint(folder, network, "best", step, content)
+    for network in sorted(contents, key=lambda network: network == "D"):  # so that a first one with G and D has the average too
+        write_checkpoint(folder, network, "best", step, contents[network])
     return True
 
 
 def kept_step(folder: str | Path) -> int | None:
-    """The step of the best checkpoint in a folder; None where there is no whole one."""
+    """The step of the best checkpoint in a folder; None where there is no whole one: the one rule for whether there is one.
+
+    A process that was killed in the first `keep_best` leaves some of its files; the newest checkpoint then stands for it.
+    """
     try:
         steps = {step_of(path) for path in checkpoint_files(folder, best=True).values()}
     except RcasError:

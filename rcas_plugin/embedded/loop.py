@@ -22,7 +22,7 @@ from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
-from rcas_plugin.embedded.networks import SIZES, Discriminator, Generator
+from rcas_plugin.embedded.networks import SIZES, Discriminator, Generator, with_defaults
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
@@ -40,7 +40,7 @@ from rcas_plugin.watch.observer import Observer
 
 def build_gan(config: Mapping[str, Any], *, seed: int = 0) -> Gan:
     """The embedded networks of a config, newly drawn from the seed, on the CPU."""
-    model, num_classes, size = config["MODEL"], config["DATA"]["num_classes"], config["DATA"]["img_size"]
+    model, num_classes, size = with_defaults(config)["MODEL"], config["DATA"]["num_classes"], config["DATA"]["img_size"]
     with seeded(seed, torch.device("cpu")):
         generator = Generator(model["z_dim"], num_classes, model["g_conv_dim"], size)
         discriminator = Discriminator(num_classes, model["d_conv_dim"])
@@ -245,7 +245,7 @@ class _Run:
 
 def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     """The config's OPTIMIZATION section, with the keys of the moving average of MODEL and the adversarial loss of LOSS."""
-    average = {key: config["MODEL"][key] for key in ("g_ema_decay", "g_ema_start") if key in config["MODEL"]}
+    average = {key: value for key, value in config.get("MODEL", {}).items() if key in ("g_ema_decay", "g_ema_start")}
     return {"adv_loss": config.get("LOSS", {}).get("adv_loss", "hinge"), **config["OPTIMIZATION"], **average}
 
 
@@ -288,7 +288,7 @@ def read_config(cfg: str | Path | Mapping[str, Any]) -> dict[str, Any]:
     """A config for the embedded networks, from its file or its content; raises `RcasError` where they are not its networks."""
     content = cfg if isinstance(cfg, Mapping) else yaml.safe_load(Path(cfg).read_text(encoding="utf-8"))
     name = "its config" if isinstance(cfg, Mapping) else cfg
-    if content["MODEL"].get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] not in SIZES:
+    if content.get("MODEL", {}).get("backbone", "resnet") != "resnet" or content["DATA"]["img_size"] not in SIZES:
         raise RcasError(f"{name}: the embedded networks are resnet at 32x32, or at 16x16; other backbones need StudioGAN")
     if (loss := content.get("LOSS", {}).get("adv_loss", "hinge")) not in LOSSES:
         raise RcasError(f"{name}: LOSS.adv_loss is {loss!r}; allowed for the embedded networks: {', '.join(LOSSES)}")

@@ -5,6 +5,7 @@ Conditional batch norm in G, projection and spectral norm in D: `g_cond_mtd: cBN
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -14,6 +15,16 @@ from torch.nn.utils import spectral_norm
 
 #: Image sizes in pixels: upstream's, and half of it, to try things in a third of the time; upstream has no resnet for that.
 SIZES = (16, 32)
+#: What upstream's `src/config.py` takes for keys that a config leaves out, as far as it matters here.
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "MODEL": {"z_dim": 128, "g_conv_dim": 64, "d_conv_dim": 64},
+    "OPTIMIZATION": {"batch_size": 64, "d_updates_per_step": 5},
+}
+
+
+def with_defaults(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A config with upstream's values for the keys of `DEFAULTS` that it leaves out."""
+    return {**config, **{section: {**keys, **config.get(section, {})} for section, keys in DEFAULTS.items()}}
 
 
 class ConditionalBatchNorm(nn.Module):

@@ -70,7 +70,6 @@ class Alternation:
         images: the same, in memory.
         out: where stages lie.
         studiogan: the root folder of a StudioGAN elsewhere.
-        progress: show bars.
     """
 
     def __init__(
@@ -82,15 +81,14 @@ class Alternation:
         out: Path,
         *,
         studiogan: Path | None = None,
-        progress: bool = True,
     ) -> None:
         self.plan, self.config, self.folders, self.images, self.out = plan, config, folders, images, out
-        self.studiogan, self.progress = studiogan, progress
+        self.studiogan = studiogan
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
     def run(self) -> list[Outcome]:
         """Every stage that is not done yet; the outcomes of all, seeds outermost."""
-        with tqdm(total=self._count(), desc="classify", unit="stage", disable=None if self.progress else True) as self._bar:
+        with tqdm(total=self._count(), desc="classify", unit="stage", disable=None) as self._bar:
             return [self._outcome(name, seed) for seed in range(self.plan.seeds) for name in self.plan.strategies]
 
     def _count(self) -> int:
@@ -140,7 +138,7 @@ class Alternation:
     # classifiers ------------------------------------------------------------------------------------------------------------
 
     def _first_classifier(self, seed: int, folder: Path) -> None:
-        lesson = Lesson(self.images.of([0]), None, len(self.plan.seen(0)), 0, _seed(seed, 0), "classifier", self.progress)
+        lesson = Lesson(self.images.of([0]), None, len(self.plan.seen(0)), 0, _seed(seed, 0), "classifier")
         self._keep(train_first(self.plan.classifier, lesson, len(self.plan.classes), self.device), folder, 0)
 
     def _later_classifier(self, name: str, task: int, seed: int, before: Stage, memory: Stage | None, folder: Path) -> None:
@@ -151,7 +149,7 @@ class Alternation:
         elif memory is not None:
             past = read_memory(memory.folder / MEMORY, len(self.plan.classes))
         lesson = Lesson(self.images.of([task]), past, len(self.plan.seen(task)), len(self.plan.seen(task - 1)),
-                        _seed(seed, task), f"classifier, task {task}", self.progress)  # fmt: skip
+                        _seed(seed, task), f"classifier, task {task}")  # fmt: skip
         earlier = load_classifier(before.folder / CLASSIFIER, "-o").classifier.to(self.device)
         self._keep(train_later(self.plan.classifier, self.plan.losses, lesson, earlier, distils=strategy.distils), folder, task)
 

@@ -8,24 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import remove_leftovers, write_json
 from rcas_plugin.lifelong.alternation import Alternation
-from rcas_plugin.lifelong.data import check_data, link_task, read_tasks
-from rcas_plugin.lifelong.generators import task_section
+from rcas_plugin.lifelong.checks import check_gan, check_strategies
+from rcas_plugin.lifelong.data import check_data, read_data
 from rcas_plugin.lifelong.plan import Plan, read_plan
-from rcas_plugin.lifelong.stages import STAGE, check_begun
+from rcas_plugin.lifelong.stages import check_begun, count_done, write_begun
 from rcas_plugin.lifelong.strategies import STRATEGIES
 from rcas_plugin.lifelong.summary import summary
-from rcas_plugin.record import read_record
-from rcas_plugin.registry import methods
 from rcas_plugin.report.classify import HEADS, RESULTS, Classify, caption, rows, verdict, write_page
-from rcas_plugin.sampling.build import is_embedded
-from rcas_plugin.settings.parse import with_preset
-from rcas_plugin.settings.sentences import sentence
-from rcas_plugin.studiogan.locate import add_studiogan, find_studiogan
+from rcas_plugin.studiogan.locate import add_studiogan
 from rcas_plugin.watch.machine import describe_run
 
 
@@ -58,17 +52,17 @@ def classify(args: argparse.Namespace) -> int:
     plan = read_plan(args.plan, {key: value for key, value in options.items() if value is not None})
     counts = check_data(plan)
     config = None if plan.gan.cfg is None else read_gan_config(plan, Path(plan.gan.cfg))
-    check_strategies(plan)
-    if config is not None and plan.replays and not is_embedded(config):
-        find_studiogan(args.studiogan)
+    check_strategies(plan, config)
+    if config is not None and plan.replays:
+        check_gan(plan, config, args.studiogan)
     check_begun(args.out, plan, config, counts)
     remove_leftovers(args.out)
     try:
-        folders = tuple(link_task(plan, task, args.out / "tasks" / str(task)) for task in range(len(plan.tasks)))
-        images = read_tasks(plan, folders)
+        folders, images = read_data(plan, args.out / "tasks")
+        write_begun(args.out, plan, config, counts)
         outcomes = Alternation(plan, config, folders, images, args.out, studiogan=args.studiogan).run()
     except KeyboardInterrupt:
-        print(f"\nrcas: {len(list(args.out.rglob(STAGE)))} stages are kept in {args.out}; the same command goes on")
+        print(f"\nrcas: {count_done(args.out)} stages are kept in {args.out}; the same command goes on")
         return 130
     results = summary(plan, outcomes)
     write_json(args.out / RESULTS, {**describe_run(), **results.model_dump(mode="json")})
@@ -81,13 +75,14 @@ def read_gan_config(plan: Plan, path: Path) -> Mapping[str, Any]:
     """The content of the plan's `gan.cfg`.
 
     Raises:
-        RcasError: it is no config, or its images are of another size than the plan's; or `gan.ckpt` is of other classes.
+        RcasError: it is no config, or its images are of another size than the plan's.
     """
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
         size = config["DATA"]["img_size"]
         steps = config["OPTIMIZATION"]["total_steps"] if None in (plan.gan.first_steps, plan.gan.steps) else plan.gan.steps
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError):
+        config = {section: {**keys} for section, keys in config.items()}
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError):
         raise RcasError(
             f"gan.cfg: {path} is no StudioGAN config with DATA.img_size and OPTIMIZATION.total_steps; give one"
         ) from None
@@ -95,30 +90,7 @@ def read_gan_config(plan: Plan, path: Path) -> Mapping[str, Any]:
         raise RcasError(f"gan.steps is missing, and OPTIMIZATION.total_steps of {path} is {steps!r}; give it a number")
     if size != plan.size:
         raise RcasError(f"size: it is {plan.size}, and {path} makes images of {size}; set it to {size}")
-    if plan.gan.ckpt is not None:
-        labels = read_record(plan.gan.ckpt).labels
-        if sorted(labels) != sorted(plan.tasks[0]):
-            raise RcasError(
-                f"gan.ckpt: {plan.gan.ckpt} records the classes {', '.join(labels) or 'of no label'}; give a checkpoint of the "
-                f"first task's: {', '.join(plan.tasks[0])}"
-            )
-    return dict(config)
-
-
-def check_strategies(plan: Plan) -> None:
-    """Raise `RcasError` where a strategy's method is not there, or its keys in the plan's `gan.rcas` are wrong."""
-    for name in plan.strategies:
-        strategy = STRATEGIES[name]
-        if strategy.method is None:
-            continue
-        if strategy.method not in methods:
-            raise RcasError(f"strategies: {name} needs the method {strategy.method!r}; there are: {methods.names()}")
-        classifier = Path("classifier.safetensors") if strategy.asks_classifier else None
-        section = task_section(strategy.method, plan.tasks[1], plan.gan.rcas.get(name, {}), classifier)
-        try:
-            methods[strategy.method].Settings.model_validate(with_preset(section, strategy.method))
-        except ValidationError as error:
-            raise RcasError(f"gan.rcas.{name}: {sentence(error, strategy.method)}") from None
+    return config
 
 
 def print_results(results: Classify) -> None:

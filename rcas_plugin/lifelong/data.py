@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,13 +61,47 @@ def check_data(plan: Plan) -> dict[str, int]:
 
 def link_task(plan: Plan, task: int, folder: Path) -> Path:
     """A folder with links to the class folders of one task alone, as every reader of class folders takes it; made anew."""
+    _remove_links(folder)  # of a plan that was refused, whose tasks may have had other classes
     for part in PARTS:
         (folder / part).mkdir(parents=True, exist_ok=True)
         for name in plan.tasks[task]:
             link = folder / part / name
-            link.unlink(missing_ok=True)
             link.symlink_to(Path(plan.data) / part / name, target_is_directory=True)
     return folder
+
+
+def read_data(plan: Plan, folder: Path) -> tuple[tuple[Path, ...], Images]:
+    """A folder of links for each task, and the images of all.
+
+    Args:
+        plan: says where the data set lies.
+        folder: that the tasks' folders go into.
+
+    Raises:
+        RcasError: an image cannot be used; the folders of links are gone then.
+    """
+    folders = tuple(folder / str(task) for task in range(len(plan.tasks)))
+    try:
+        for task, of_task in enumerate(folders):
+            link_task(plan, task, of_task)
+        return folders, read_tasks(plan, folders)
+    except RcasError:
+        for of_task in folders:
+            _remove_links(of_task)
+        for emptied in (*folders, folder, folder.parent):
+            with contextlib.suppress(OSError):  # what holds anything else stays
+                emptied.rmdir()
+        raise
+
+
+def _remove_links(folder: Path) -> None:
+    """Remove a task's links, and the folders that are empty then; nothing but links is removed."""
+    for part in PARTS:
+        for link in (folder / part).glob("*"):
+            if link.is_symlink():
+                link.unlink()
+        with contextlib.suppress(OSError):
+            (folder / part).rmdir()
 
 
 def read_tasks(plan: Plan, folders: Sequence[Path]) -> Images:

@@ -14,9 +14,10 @@ from safetensors.torch import load_file, save_file
 from rcas_plugin.checkpoints.folder import checkpoint_files, step_of
 from rcas_plugin.data.stock import Stock
 from rcas_plugin.embedded import loop
+from rcas_plugin.embedded.networks import with_defaults
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
-from rcas_plugin.sampling.build import is_embedded
+from rcas_plugin.sampling.build import is_trained_embedded
 from rcas_plugin.sampling.replay import Replay
 from rcas_plugin.settings import ClassRef
 from rcas_plugin.studiogan.locate import find_studiogan
@@ -67,7 +68,7 @@ def train_gan(
 ) -> Path:
     """Train a GAN, or go on with it, to its last step; its checkpoint folder.
 
-    The embedded loop trains where the config's networks are its own, else StudioGAN's main.py in a process of its own. A GAN of
+    The embedded loop trains where it does what main.py would, else StudioGAN's main.py does, in a process of its own. A GAN of
     the first task that the embedded loop was interrupted at starts anew; all others go on from their newest checkpoint.
 
     Args:
@@ -81,7 +82,9 @@ def train_gan(
     Raises:
         RcasError: the config, the data or the checkpoint do not fit; or main.py has failed.
     """
-    path, embedded = folder / CONFIG, is_embedded(config)
+    path, embedded = folder / CONFIG, is_trained_embedded(config)
+    if embedded:
+        config = with_defaults(config)
     with atomic_path(path) as temporary:
         temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
     begun = newest_run(folder)

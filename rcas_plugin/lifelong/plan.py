@@ -94,6 +94,8 @@ class Plan(Section):
         for name in self.strategies or [""]:
             if name not in STRATEGIES:
                 raise RcasError(f"strategies: {name!r} is unknown; allowed: {allowed}")
+            if self.strategies.count(name) > 1:
+                raise RcasError(f"strategies: {name!r} is named twice; name each strategy once")
         for name in self.gan.rcas:
             if name not in STRATEGIES or STRATEGIES[name].method is None:
                 able = ", ".join(key for key, strategy in STRATEGIES.items() if strategy.method)

@@ -13,6 +13,7 @@ from typing import Any
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import write_json
 from rcas_plugin.lifelong.plan import Plan
+from rcas_plugin.lifelong.strategies import STRATEGIES
 
 #: In a stage's folder: whether it is done, and its seconds; and in the output folder what all stages are of.
 STAGE, BEGUN = "stage.json", "begun.json"
@@ -56,10 +57,16 @@ class Stage:
             write_json(self.folder / STAGE, self._state)
 
 
-def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
-    """Record what an output folder is of, or hold what it was begun with against what is asked for now.
+def count_done(out: Path) -> int:
+    """How many stages in an output folder are done; one that was interrupted is not."""
+    return sum(Stage(path.parent).done for path in out.rglob(STAGE))
 
-    More strategies and seeds may be asked for later, and data and config may lie elsewhere then.
+
+def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
+    """Hold what an output folder was begun with against what is asked for now; nothing is written.
+
+    More strategies and seeds may be asked for later, and data and config may lie elsewhere then. What no stage has been made of
+    yet may change: the GAN's keys before there is one, and the keys of `gan.rcas` of a strategy that was not begun.
 
     Args:
         out: the output folder.
@@ -70,23 +77,44 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
     Raises:
         RcasError: a key has another value than it was begun with.
     """
-    asked = {
-        **plan.model_dump(mode="json", exclude={"strategies": True, "seeds": True, "data": True, "gan": {"cfg"}}),
-        "images": dict(counts),
-        "config": None if config is None else dict(config),
-    }
     path = out / BEGUN
     if not path.is_file():
-        write_json(path, asked)
         return
     begun = json.loads(path.read_text(encoding="utf-8"))
-    flat, flat_begun = _flat(json.loads(json.dumps(asked))), _flat(begun)
+    flat, flat_begun = (_flat(_bound(out, content)) for content in (_asked(plan, config, counts), begun))
     for key in dict.fromkeys([*flat, *flat_begun]):
         if flat.get(key) != flat_begun.get(key):
             raise RcasError(
                 f"{key}: it is {flat.get(key)!r}, and {out} was begun with {flat_begun.get(key)!r}; set it back, "
                 "or give another -o"
             )
+
+
+def write_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
+    """Record what an output folder is of, once `check_begun` has found nothing; arguments as there."""
+    write_json(out / BEGUN, _asked(plan, config, counts))
+
+
+def _asked(plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> dict[str, Any]:
+    """What is recorded, as it comes out of a file."""
+    asked = {
+        **plan.model_dump(mode="json", exclude={"strategies": True, "seeds": True, "data": True, "gan": {"cfg"}}),
+        "images": dict(counts),
+        "config": None if config is None else dict(config),
+    }
+    return dict(json.loads(json.dumps(asked)))
+
+
+def _bound(out: Path, content: Mapping[str, Any]) -> dict[str, Any]:
+    """What was asked for, without what no stage has been made of yet; a stage that was killed may have left its folder alone."""
+    gan = content.get("gan", {})
+    bound = {key: value for key, value in content.items() if key not in ("gan", "config")}
+    if any(out.glob("seed-*/gan-0")):
+        bound["config"] = content.get("config")
+        bound["gan"] = {key: value for key, value in gan.items() if key != "rcas"}
+        begun = [name for name in STRATEGIES if any(out.glob(f"seed-*/{name}/*"))]
+        bound["gan"]["rcas"] = {name: gan.get("rcas", {}).get(name, {}) for name in begun}
+    return bound
 
 
 def _flat(value: Any, key: str = "") -> dict[str, Any]:

@@ -16,7 +16,7 @@ class Strategy:
     Attributes:
         past: what it sees of the classes of earlier tasks: nothing, their real images, or generated ones.
         method: `RCAS.method` of the GAN that generates them; None without one.
-        distils: whether old classes are learned from the previous classifier (`losses.replay_loss`), and not by cross-entropy.
+        distils: whether old classes are learned from the previous classifier (`losses.distillation`), and not by cross-entropy.
         asks_classifier: whether the GAN's method takes the classifier (`RCAS.classifier`).
     """
 

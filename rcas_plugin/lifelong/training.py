@@ -32,7 +32,6 @@ class Lesson:
         old: how many of them are of earlier tasks.
         seed: of everything that is drawn.
         name: of the progress bar.
-        progress: show it.
     """
 
     new: Stock
@@ -41,7 +40,6 @@ class Lesson:
     old: int = 0
     seed: int = 0
     name: str = "classifier"
-    progress: bool = True
 
 
 def train_first(keys: ClassifierKeys, lesson: Lesson, classes: int, device: torch.device) -> FeatureClassifier:
@@ -104,7 +102,7 @@ def _fit(
     """Take a step for each loss; the classifier, in evaluation mode."""
     schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [round(part * steps) for part in MILESTONES], DECAY)
     classifier.train()
-    for _ in tqdm(range(steps), desc=lesson.name, unit="step", delay=2, leave=False, disable=None if lesson.progress else True):
+    for _ in tqdm(range(steps), desc=lesson.name, unit="step", delay=2, leave=False, disable=None):
         loss = next(losses)
         optimizer.zero_grad()
         loss.backward()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rcas_plugin.checkpoints.best import kept_step
+from rcas_plugin.checkpoints.lineage import read_lineage
 from rcas_plugin.memory.compress import compress_run
 from rcas_plugin.memory.export import Exported, export_task
 from rcas_plugin.memory.tasks import list_tasks
@@ -108,7 +109,7 @@ def _add_fold(actions: Any) -> None:
 
 def fold(args: argparse.Namespace) -> int:
     """Write the run's own task as a checkpoint; returns exit code 0."""
-    last = len(list_tasks(args.ckpt, best=_best(args)).tasks)
+    last = len(read_lineage(args.ckpt).tasks) + 1
     _say(args.out, export_task(args.ckpt, last, args.out, best=_best(args)))
     return 0
 
@@ -143,3 +144,5 @@ def _say(out: Path, written: Exported) -> None:
           f"right in it: {named(written.right)}")  # fmt: skip
     if written.wrong:
         print(f"not right in it, as other states of the lineage make them: {named(written.wrong)}")
+    if written.unused:
+        print(f"without images in it: {named(written.unused)}")

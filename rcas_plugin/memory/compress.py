@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rcas_plugin.checkpoints.best import kept_step
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import holds_best_alone, write_checkpoint
 from rcas_plugin.checkpoints.lineage import read_lineage, share_tasks
@@ -51,32 +52,35 @@ def compress_run(folder: str | Path, out: str | Path, energy: float | None = Non
         What became smaller, of the newest checkpoint.
 
     Raises:
-        RcasError: the run is no run of gan_memory, is in factors already, or `out` holds files.
+        RcasError: the run is no run of gan_memory, is in factors already, a file of it is damaged, or `out` holds files. Nothing
+            has been written then.
     """
     target, record, lineage = Path(out), Checkpoint.read(folder).record, read_lineage(folder)
     if energy is not None and not 0 < energy <= 1:
         raise RcasError(f"--energy: {energy} is not allowed; allowed: over 0, to 1")
     if target.is_dir() and any(target.iterdir()):
         raise RcasError(f"-o: {target} holds files; name a folder of its own")
-    alone = holds_best_alone(folder)
-    kinds = {"best": True} if alone else {"current": False, "best": True}
-    newest: Compressed | None = None
-    for when, best in kinds.items():
-        try:
-            checkpoint = Checkpoint.read(folder, best=best)
-        except RcasError:  # a run that was interrupted before its first save as best
-            continue
-        state, compressed = compressed_state(checkpoint.states["ema"], lineage.tasks, energy)
-        newest = newest or compressed
-        if not compressed.layers:
-            raise RcasError(f"-ckpt: {folder} holds no style of gan_memory; allowed: a run of it that is not in factors yet")
+    # all are read, and can be compressed, before the first is written
+    checkpoints = _checkpoints(folder)
+    made = {when: compressed_state(kept.states["ema"], lineage.tasks, energy) for when, kept in checkpoints.items()}
+    if not all(compressed.layers for _, compressed in made.values()):
+        raise RcasError(f"-ckpt: {folder} holds no style of gan_memory; allowed: a run of it that is not in factors yet")
+    for when, checkpoint in checkpoints.items():
         for network, content in checkpoint.contents.items():
-            made = content if network == "D" else without_moments({**content, "state_dict": state})
-            write_checkpoint(target, network, when, checkpoint.step, made)
-    assert newest is not None
+            plain = content if network == "D" else without_moments({**content, "state_dict": made[when][0]})
+            write_checkpoint(target, network, when, checkpoint.step, plain)
+    _, newest = made["best" if "current" not in made else "current"]
     share_tasks(folder, target, record)
     write_record(target, _recorded(record, newest, Path(folder), energy))
     return newest
+
+
+def _checkpoints(folder: str | Path) -> dict[str, Checkpoint]:
+    """The newest checkpoint of a run, and the best where there is one: `current`, `best`."""
+    newest = {} if holds_best_alone(folder) else {"current": Checkpoint.read(folder)}
+    if newest and kept_step(folder) is None:  # a run that was interrupted before its first save as best
+        return newest
+    return {**newest, "best": Checkpoint.read(folder, best=True)}
 
 
 def compressed_state(state: Mapping[str, Any], tasks: Sequence[Task], energy: float | None) -> tuple[dict[str, Any], Compressed]:

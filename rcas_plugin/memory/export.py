@@ -25,11 +25,13 @@ class Exported:
         files: their names.
         right: label -> class, for the labels that its generator makes as the lineage does.
         wrong: label -> class, for those that it does not.
+        unused: label -> class, for those that have no images in the run, or had none yet at that task: in neither of the others.
     """
 
     files: tuple[str, ...]
     right: Mapping[int, str]
     wrong: Mapping[int, str]
+    unused: Mapping[int, str]
 
 
 def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool = False) -> Exported:
@@ -44,33 +46,35 @@ def export_task(folder: str | Path, number: int, out: str | Path, *, best: bool 
         best: take the run's best checkpoint, and not the newest.
 
     Raises:
-        RcasError: there is no such task, or `out` holds something; or see `read_lineage`.
+        RcasError: there is no such task, no discriminator of as many labels, or `out` holds something; or see `read_lineage`.
     """
     lineage, checkpoint, target = read_lineage(folder), Checkpoint.read(folder, best=best), Path(out)
     if not 0 <= number <= len(lineage.tasks) + 1:
         raise RcasError(f"--task: {number} is no task of {folder}; allowed: 0 (the base) to {len(lineage.tasks) + 1}")
     if target.is_dir() and any(target.iterdir()):
         raise RcasError(f"-o: {target} holds files; name a folder of its own")
+    labels, right = labels_of(lineage, number)
     own = number > len(lineage.tasks)
     generator = checkpoint.folded.states["ema"] if own else lineage.states[number]
-    discriminator = checkpoint.folded.states["discriminator"] if own else _discriminator(Path(folder), checkpoint)
+    discriminator = checkpoint.folded.states["discriminator"] if own else _discriminator(lineage, number, checkpoint)
     for network, content in checkpoint.contents.items():
         state = discriminator if network == "D" else generator
         plain = {**_plain(content, checkpoint, network, target), "state_dict": dict(state)}
         for when in ("current", "best"):
             write_checkpoint(target, network, when, checkpoint.step, plain)
-    labels, right = labels_of(lineage, number)
+    unused = unused_in(lineage, number) | {label for label, name in enumerate(labels) if name in checkpoint.record.dropped}
     about = {
         "config": checkpoint.record.config,
         "embedded": checkpoint.record.embedded,
-        "unused": [label for label, name in enumerate(labels) if name in checkpoint.record.dropped],
+        "unused": sorted(unused),
         "folded_from": str(Path(folder).resolve()),
     }
     write_record(target, {**plain_record(labels), **about})
     return Exported(
         tuple(sorted(path.name for path in target.iterdir())),
-        {label: labels[label] for label in sorted(right)},
-        {label: name for label, name in enumerate(labels) if label not in right},
+        {label: labels[label] for label in sorted(right - unused)},
+        {label: name for label, name in enumerate(labels) if label not in right | unused},
+        {label: labels[label] for label in sorted(unused)},
     )
 
 
@@ -90,8 +94,35 @@ def labels_of(lineage: Lineage, number: int) -> tuple[tuple[str, ...], set[int]]
     return labels, set(range(len(labels)))
 
 
-def _discriminator(folder: Path, checkpoint: Checkpoint) -> Mapping[str, Any]:
-    """The base's discriminator where it is kept, else the run's own."""
-    if checkpoint.record.discriminator_sha256 is None:
+def unused_in(lineage: Lineage, number: int) -> set[int]:
+    """The labels of a state that had no images yet: what the next swap recorded, or else what later swaps filled at first.
+
+    A swap that fills a label of a widened checkpoint under the label's own name has no old class, and changes no name.
+    """
+    later = lineage.swaps[-len(lineage.tasks) - 1 :][number:]
+    if later and later[0].unused is not None:
+        return set(later[0].unused)
+    labels, _ = labels_of(lineage, number)
+    filled = {slot.new for swap in later for label, slot in swap.slots.items()
+              if slot.old is None and swap.labels_before[label : label + 1] == (slot.new,)}  # fmt: skip
+    return {label for label, name in enumerate(labels) if name in filled}
+
+
+def _discriminator(lineage: Lineage, number: int, checkpoint: Checkpoint) -> Mapping[str, Any]:
+    """The base's discriminator where it is kept, else the run's own.
+
+    Raises:
+        RcasError: it has another number of labels than the state; StudioGAN loads no generator beside such a one.
+    """
+    kept, count = checkpoint.record.discriminator_sha256, len(labels_of(lineage, number)[0])
+    labels = labels_of(lineage, len(lineage.tasks) + 1 if kept is None else lineage.anchor)[0]
+    if len(labels) != count:
+        file = lineage.swaps[-len(lineage.tasks) - 1 :][number - 1].task if number else None
+        raise RcasError(
+            f"--task: state {number} has {count} labels, and the discriminator that is kept has {len(labels)}; "
+            f"write the generator alone by rcas export, with --task {f'and the number in {file}' if file else 'base'}"
+        )
+    if kept is None:
         return checkpoint.folded.states["discriminator"]
-    return read_tensors(folder / FOLDER / DISCRIMINATOR, checkpoint.record.discriminator_sha256)[0]
+    assert checkpoint.folder is not None
+    return read_tensors(checkpoint.folder / FOLDER / DISCRIMINATOR, kept)[0]

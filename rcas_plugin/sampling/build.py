@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.embedded.networks import SIZES
 from rcas_plugin.errors import RcasError
@@ -97,7 +98,51 @@ class Builder:
 
 
 def is_embedded(config: Mapping[str, Any]) -> bool:
-    """True where the embedded networks compute what upstream's of this config do."""
+    """True where the embedded generator computes what upstream's of this config does: enough to make images."""
     model, data = config.get("MODEL", {}), config.get("DATA", {})
     wanted = {"backbone": "resnet", "g_cond_mtd": "cBN", "g_act_fn": "ReLU", "z_prior": "gaussian", "info_type": "N/A"}
     return data.get("img_size") in SIZES and all(model.get(key, value) == value for key, value in wanted.items())
+
+
+#: What the embedded loop trains, with what upstream takes where a config leaves the key out: section -> key -> (value, default).
+_TRAINED: dict[str, dict[str, tuple[Any, Any]]] = {
+    "DATA": {"img_channels": (3, 3)},
+    "MODEL": {
+        "backbone": ("resnet", "resnet"), "g_cond_mtd": ("cBN", "W/O"), "d_cond_mtd": ("PD", "W/O"),
+        "aux_cls_type": ("W/O", "W/O"), "normalize_d_embed": (False, False),
+        "apply_g_sn": (False, False), "apply_d_sn": (True, False),
+        "g_act_fn": ("ReLU", "ReLU"), "d_act_fn": ("ReLU", "ReLU"), "apply_attn": (False, False),
+        "z_prior": ("gaussian", "gaussian"), "g_init": ("ortho", "ortho"), "d_init": ("ortho", "ortho"),
+        "info_type": ("N/A", "N/A"), "g_info_injection": ("N/A", "N/A"),
+    },
+    "OPTIMIZATION": {
+        "type_": ("Adam", "Adam"), "acml_steps": (1, 1), "g_weight_decay": (0, 0), "d_weight_decay": (0, 0),
+        "d_first": (True, True), "g_updates_per_step": (1, 1),
+    },
+    "PRE": {"apply_rflip": (False, True)},
+}  # fmt: skip
+
+
+def is_trained_embedded(config: Mapping[str, Any]) -> bool:
+    """True where the embedded loop trains a config as main.py would; elsewhere main.py has to."""
+    return is_embedded(config) and key_of_main(config) is None
+
+
+def key_of_main(config: Mapping[str, Any]) -> str | None:
+    """The first key whose value the embedded loop does not train, as `SECTION.key: value`; None where there is none."""
+    for section, keys in _TRAINED.items():
+        for key, (wanted, default) in keys.items():
+            if (value := config.get(section, {}).get(key, default)) != wanted:
+                return f"{section}.{key}: {value}"
+    loss = config.get("LOSS", {}).get("adv_loss", "vanilla")
+    if loss not in LOSSES:
+        return f"LOSS.adv_loss: {loss}"
+    for section in ("LOSS", "AUG"):  # every penalty and augmentation of upstream's is switched on by such a key
+        for key, value in config.get(section, {}).items():
+            if key.startswith("apply_") and value:
+                return f"{section}.{key}: {value}"
+    model = config.get("MODEL", {})
+    for key in ("g_ema_decay", "g_ema_start") if model.get("apply_g_ema") else ():
+        if not isinstance(model.get(key), int | float):
+            return f"MODEL.{key}: {model.get(key, 'N/A')}"
+    return None

@@ -36,7 +36,9 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
     lie apart (`gan_memory`, `piggyback`), the state of its own label makes it.
 
     It yields whole batches: `DataLoader(replay, batch_size=None, num_workers=2)`. The workers share the batches out, and the
-    stream is the one of no workers. A loop over it begins again with the same images, after `set_epoch` with others.
+    stream is the one of no workers. A loop over it begins again with the same images, after `set_epoch` with others; workers that
+    stay from loop to loop (`persistent_workers=True`) see it too. The processes of a DDP run need seeds of their own, such as
+    `seed=rank`: with one they draw the same images.
 
     Args:
         folder: of the checkpoint, any that `rcas sample` opens.
@@ -74,7 +76,7 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
                 raise RcasError(f"Replay: {name} is {value}; allowed: {least} or more")
         self.batch_size, self.seed, self.length, self.transform = batch_size, seed, length, transform
         self._named: dict[str, Any] = {"folder": folder, "cfg": cfg, "studiogan": studiogan, "step": step}
-        self._epoch = 0
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # persistent workers hold copies of all else
         self._opened, self._process = open_run(**self._named), os.getpid()
         self.labels = _chosen(self._opened, labels)
         self.numbers = _numbers(self._opened, self.labels, label_map)
@@ -88,7 +90,7 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Let the loops over it from now on draw other images: those of this number, from 0."""
-        self._epoch = epoch
+        self._epoch.fill_(epoch)
 
     def __len__(self) -> int:
         if self.length is None:
@@ -103,13 +105,13 @@ class Replay(IterableDataset[tuple[Tensor, Tensor]]):
             raise RcasError(
                 "Replay: a forked worker cannot draw on the GPU; give DataLoader num_workers=0 or multiprocessing_context='spawn'"
             )
-        index = first
+        index, epoch = first, int(self._epoch)
         while self.length is None or index < self.length:
-            yield self._batch(run, index)
+            yield self._batch(run, epoch, index)
             index += every
 
-    def _batch(self, run: OpenRun, index: int) -> tuple[Any, Tensor]:
-        of_labels, of_images = _seeds(0, self.seed, self._epoch, index)
+    def _batch(self, run: OpenRun, epoch: int, index: int) -> tuple[Any, Tensor]:
+        of_labels, of_images = _seeds(0, self.seed, epoch, index)
         source = torch.Generator().manual_seed(of_labels)
         drawn = torch.randint(len(self.labels), (self.batch_size,), generator=source)
         images = sample_images(run.gan.evaluated, torch.tensor(self.labels)[drawn], run.gan.latents, seed=of_images)

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from rcas_plugin.checkpoints.best import kept_step
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint
 from rcas_plugin.checkpoints.lineage import FOLDER, Lineage, read_lineage
 from rcas_plugin.checkpoints.router import route_by_label
@@ -152,13 +153,13 @@ def open_run(
         folder: the checkpoint's.
         cfg: the config that trained it; by default the one that rcas.json records, or StudioGAN's own of the run's name.
         studiogan: the root folder of a StudioGAN; by default as `find_studiogan` finds it.
-        step: the best state, or the newest; where a folder holds no best state, the newest is taken.
+        step: the best state, or the newest; where a folder holds no whole best state, the newest is taken.
 
     Raises:
         RcasError: the checkpoint or its config is not there, or they do not fit; or the config needs a StudioGAN.
     """
     root, record = Path(folder), read_record(folder)
-    best = step == "best" and _has_best(root)
+    best = step == "best" and kept_step(root) is not None
     files = checkpoint_files(root, best=best)
     content = read_checkpoint(files["D"])
     builder = Builder.of(root, record, str(content.get("run_name", "")), cfg, studiogan)
@@ -170,10 +171,6 @@ def open_run(
     facts = CheckpointFile(root, path, hashlib.sha256(path.read_bytes()).hexdigest(), int(content.get("step", 0)))
     size, num_classes = builder.number("img_size"), builder.number("num_classes")
     return OpenRun(gan, _names(record, num_classes), tuple(sorted(record.slots)), size, facts, record, builder)
-
-
-def _has_best(folder: Path) -> bool:
-    return folder.is_dir() and any(folder.glob("model=G-best-weights-step=*.pth"))
 
 
 def _names(record: Record, num_classes: int) -> tuple[str | None, ...]:

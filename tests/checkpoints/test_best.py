@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 
+from rcas_plugin.checkpoints import best as module
 from rcas_plugin.checkpoints.best import keep_best, kept_step
 from rcas_plugin.checkpoints.folder import checkpoint_files, read_checkpoint, settle, step_of, write_checkpoint
 
@@ -60,6 +61,25 @@ def test_the_first_save_of_all_may_be_cut_off(tmp_path: Path) -> None:
     save(tmp_path, 50, networks=("G",))
     settle(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["model=G-current-weights-step=50.pth"]
+
+
+@pytest.mark.parametrize("files", [1, 2])
+def test_the_first_best_state_may_be_cut_off(files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After G and its average, or G alone, there is none: never one of G and D without the average."""
+    written: list[str] = []
+
+    def killed(folder: Path, network: str, *more: Any) -> None:
+        if len(written) == files:
+            raise KeyboardInterrupt
+        written.append(network)
+        write_checkpoint(folder, network, *more)
+
+    save(tmp_path, 50)
+    monkeypatch.setattr(module, "write_checkpoint", killed)
+    with pytest.raises(KeyboardInterrupt):
+        keep_best(tmp_path, 50)
+    assert len(list(tmp_path.glob("model=*-best-*"))) == files
+    assert kept_step(tmp_path) is None
 
 
 def test_a_network_that_is_not_saved_any_more_does_not_keep_every_file(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,26 @@ from PIL import Image
 
 from rcas_plugin import cli
 from rcas_plugin.lifelong import alternation
-from rcas_plugin.record import read_record
+from rcas_plugin.lifelong.data import link_task
+from rcas_plugin.lifelong.generators import base_config, task_section, train_gan
+from rcas_plugin.lifelong.plan import read_plan
+from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.report.classify import PAGE, RESULTS, read_classify
 
 GAN = {
     "DATA": {"name": "MNIST", "img_size": 16, "num_classes": 2},
-    "MODEL": {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
-    "OPTIMIZATION": {"batch_size": 4, "beta1": 0.0, "total_steps": 2},
+    "MODEL": {
+        "backbone": "resnet",
+        "g_cond_mtd": "cBN",
+        "d_cond_mtd": "PD",
+        "apply_d_sn": True,
+        "z_dim": 4,
+        "g_conv_dim": 1,
+        "d_conv_dim": 1,
+    },
+    "LOSS": {"adv_loss": "hinge"},
+    "OPTIMIZATION": {"batch_size": 4, "d_updates_per_step": 1, "beta1": 0.0, "total_steps": 2},
+    "PRE": {"apply_rflip": False},
 }
 PLAN: dict[str, Any] = {
     "data": "data",
@@ -62,15 +77,17 @@ def stopped(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
 
 
 def watch(patch: pytest.MonkeyPatch, done: list[str], stop: str | None = None) -> None:
-    """Note each stage that is worked at; be interrupted in the one named `stop`."""
+    """Note each stage that is worked at; be interrupted inside the one named `stop`."""
     at_work = alternation.Stage.at_work
 
-    def noted(stage: alternation.Stage) -> Any:
+    @contextmanager
+    def noted(stage: alternation.Stage) -> Iterator[Path]:
         name = f"{stage.folder.parent.name}/{stage.folder.name}"
         done.append(name)
-        if name == stop:
-            raise KeyboardInterrupt
-        return at_work(stage)
+        with at_work(stage) as folder:
+            if name == stop:
+                raise KeyboardInterrupt
+            yield folder
 
     patch.setattr(alternation.Stage, "at_work", noted)
 
@@ -91,7 +108,13 @@ def test_an_interruption_says_what_is_kept(
     path = write(tmp_path, strategies=["fine_tune"])
     watch(monkeypatch, [], stop="fine_tune/classifier-2")
     assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 130
-    assert f"2 stages are kept in {tmp_path / 'out'}; the same command goes on" in capsys.readouterr().out
+    assert f"2 stages are kept in {tmp_path / 'out'}; the same command goes on" in capsys.readouterr().out, "two of three"
+    again: list[str] = []
+    monkeypatch.undo()
+    monkeypatch.setenv("STUDIOGAN_ROOT", str(tmp_path / "none"))
+    watch(monkeypatch, again)
+    assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 0
+    assert again == ["fine_tune/classifier-2"]
 
 
 def test_no_stage_is_done_twice(stopped: tuple[Path, list[str]], finished: tuple[Path, list[str]]) -> None:
@@ -161,6 +184,18 @@ def test_a_changed_plan_is_refused_and_more_seeds_are_not(
          "records the classes of no label; give a checkpoint of the first task's: b, a"),
         ({"gan": {"cfg": "gan.yaml", "rcas": {"gan_memory": {"warm_up": 3}}}},
          "gan.rcas.gan_memory: RCAS.warm_up: this key belongs to method feature_replay"),
+        ({"gan": {"cfg": "gan.yaml", "rcas": {"gan_memory": {"retain": 1.0}}}},
+         "gan.rcas.gan_memory: RCAS.retain: 1.0 has nothing to do with gan_memory"),
+        ({"gan": {"cfg": "gan.yaml", "rcas": {"replay": {"preset": "nonsense"}}}},
+         "gan.rcas.replay: RCAS.preset: 'nonsense' is unknown"),
+        ({"gan": {"cfg": "gan.yaml", "rcas": {"replay": {"stop": {"patience": 3}}}}},
+         "gan.rcas.replay: RCAS.stop.patience: nothing is judged with swap_metrics 0"),
+        ({"gan": {"cfg": "gan.yaml", "rcas": {"replay": {"remaining_data": "real"}}}},
+         "gan.rcas.replay: RCAS.remaining: label 0 is to stay"),
+        *(({"gan": {"cfg": "gan.yaml", "rcas": {"replay": {key: value}}}},
+           f"gan.rcas.replay.{key}: rcas classify sets this key itself; leave it out")
+          for key, value in (("method", "class_swap"), ("swap", {}), ("add", []), ("classes", ["a"]), ("classifier", "c"),
+                             ("labels", ["a"]), ("new_data", "n"), ("remaining", ["a"]))),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_before_anything_is_written(
@@ -170,3 +205,99 @@ def test_what_does_not_fit_is_refused_before_anything_is_written(
     assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def gan(root: Path, **sections: dict[str, Any]) -> None:
+    """Write the GAN's config with other values; None takes a key out."""
+    content = {section: {**GAN.get(section, {}), **sections.get(section, {})} for section in {**GAN, **sections}}
+    content = {section: {key: value for key, value in keys.items() if value is not None} for section, keys in content.items()}
+    (root / "gan.yaml").write_text(yaml.safe_dump(content))
+
+
+def test_what_the_embedded_loop_would_leave_out_is_refused_where_main_has_no_such_network(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write(tmp_path)
+    gan(tmp_path, AUG={"apply_ada": True})
+    assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert "gan.cfg: the embedded loop trains no config with AUG.apply_ada: True, and StudioGAN has no" in capsys.readouterr().err
+    path.write_text(yaml.safe_dump({**PLAN, "size": 32}))
+    gan(tmp_path, AUG={"apply_ada": True}, DATA={"img_size": 32})
+    assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert "STUDIOGAN_ROOT" in capsys.readouterr().err, "main.py would train it"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_method_that_the_networks_do_not_allow_is_refused_at_the_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keys = {"selection": {"blocks": {"generator": [9]}}}
+    path = write(tmp_path, strategies=["class_swap"], gan={"cfg": "gan.yaml", "rcas": {"class_swap": keys}})
+    assert cli.main(["classify", str(path), "-o", str(tmp_path / "out")]) == 2
+    assert "gan.rcas.class_swap: RCAS.selection.blocks.generator: " in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_broken_image_leaves_nothing_behind(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = write(tmp_path, strategies=["fine_tune"]), tmp_path / "out"
+    broken = tmp_path / "data" / "train" / "a" / "0.png"
+    broken.write_bytes(broken.read_bytes()[:60])
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 2
+    assert "0.png" in capsys.readouterr().err
+    assert not out.exists()
+    broken.unlink()  # which changes the number of images
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 0
+    assert json.loads((out / "begun.json").read_text())["images"]["a"] == 4
+
+
+def test_a_gan_may_be_asked_for_later(tmp_path: Path) -> None:
+    path, out = write(tmp_path, strategies=["fine_tune"], gan={}), tmp_path / "out"
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 0
+    path.write_text(yaml.safe_dump({**PLAN, "strategies": ["fine_tune", "replay"]}))
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 0
+    assert json.loads((out / "begun.json").read_text())["config"] == GAN
+
+
+class TestCheckpointOfTheFirstTask:
+    """`gan.ckpt` is held against the plan and the config before the first stage."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """A plan that starts from a GAN of a and b."""
+        write(tmp_path, gan={"cfg": "gan.yaml", "ckpt": "first"}, strategies=["replay"])
+        config = base_config(GAN, 2, 2)
+        folders = link_task(read_plan(tmp_path / "plan.yaml"), 0, tmp_path / "links")
+        train_gan(config, folders, tmp_path / "gan", None, seed=0).rename(tmp_path / "first")
+        return tmp_path
+
+    def refused(self, root: Path, capsys: pytest.CaptureFixture[str]) -> str:
+        assert cli.main(["classify", str(root / "plan.yaml"), "-o", str(root / "out")]) == 2
+        assert not (root / "out").exists()
+        return capsys.readouterr().err
+
+    def record(self, root: Path, **keys: Any) -> None:
+        path = root / "first" / RECORD
+        path.write_text(json.dumps({**json.loads(path.read_text()), **keys}))
+
+    def test_of_the_config_it_is_taken(self, root: Path) -> None:
+        assert cli.main(["classify", str(root / "plan.yaml"), "-o", str(root / "out")]) == 0
+
+    def test_of_another_config_it_is_refused(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        gan(root, MODEL={"g_conv_dim": 2})
+        assert "was trained with MODEL.g_conv_dim: 1, and gan.cfg has 2" in self.refused(root, capsys)
+        self.record(root, config=None)
+        assert "gan.ckpt: model=G-current-weights-step=2.pth is not of this config's resnet" in self.refused(root, capsys)
+
+    def test_with_tasks_apart_it_is_refused(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        section = {**task_section("gan_memory", ["d"], {}, None), "swap": {"b": "d"}}
+        data = link_task(read_plan(root / "plan.yaml"), 1, root / "links")
+        config = {**base_config(GAN, 2, 2), "RCAS": section}
+        run = train_gan(config, data, root / "apart", root / "first", seed=0)
+        path = root / "plan.yaml"
+        path.write_text(yaml.safe_dump({**PLAN, "tasks": [["a", "d"], ["b"], ["c"]], "strategies": ["replay"],
+                                        "gan": {"cfg": "gan.yaml", "ckpt": str(run)}}))  # fmt: skip
+        assert "have a state of the generator each (gan_memory)" in self.refused(root, capsys)
+
+    def test_with_a_label_without_images_it_is_refused(self, root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        self.record(root, unused=[1])
+        assert "has no images for its labels b;" in self.refused(root, capsys)

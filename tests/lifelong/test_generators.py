@@ -35,6 +35,16 @@ CONFIG_OF_A_GAN: dict[str, Any] = {
 }
 
 
+#: As the embedded loop trains it.
+EMBEDDED: dict[str, Any] = {
+    "DATA": {"name": "toy", "img_size": 32, "num_classes": 2},
+    "MODEL": {"g_cond_mtd": "cBN", "d_cond_mtd": "PD", "apply_d_sn": True, "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1},
+    "LOSS": {"adv_loss": "hinge"},
+    "OPTIMIZATION": {"batch_size": 4, "d_updates_per_step": 1, "total_steps": 20},
+    "PRE": {"apply_rflip": False},
+}
+
+
 def test_a_first_gans_config_has_its_own_classes_and_steps() -> None:
     changed = base_config(CONFIG_OF_A_GAN, 2, 5)
     assert changed["DATA"] == {"name": "lifelong", "img_size": 32, "num_classes": 2}, "StudioGAN would fetch CIFAR100"
@@ -52,8 +62,13 @@ def test_a_section_teaches_each_class_under_its_own_label(tmp_path: Path) -> Non
     assert asked["classifier"] == str((tmp_path / "classifier.safetensors").resolve())
 
 
-@pytest.mark.parametrize("code", [0, 1])
-def test_other_networks_are_trained_by_main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [(CONFIG_OF_A_GAN, 0), (CONFIG_OF_A_GAN, 1), ({**EMBEDDED, "AUG": {"apply_diffaug": True}}, 0)],
+)
+def test_other_networks_are_trained_by_main(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], code: int
+) -> None:
     commands: list[list[str]] = []
 
     def run(command: list[str]) -> tuple[int, bool]:
@@ -67,7 +82,7 @@ def test_other_networks_are_trained_by_main(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(generators, "run_main", run)
     monkeypatch.setattr(generators, "find_studiogan", lambda given: tmp_path / "StudioGAN")
     monkeypatch.setattr(main_run, "main_command", lambda root, *options: [str(root), *options])
-    config, folder = base_config(CONFIG_OF_A_GAN, 2, None), tmp_path / "gan"
+    config, folder = base_config(changes, 2, None), tmp_path / "gan"
     if code:
         with pytest.raises(RcasError, match=r"main.py has ended with 1 in .*; the reason stands above"):
             train_gan(config, tmp_path / "data", folder, tmp_path / "start", seed=3)
@@ -98,12 +113,22 @@ def taught(tmp_path: Path) -> tuple[dict[str, Any], Path, Path]:
         folder.mkdir(parents=True)
         for index in range(4):
             Image.fromarray(source.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(folder / f"{index}.png")
-    model = {"backbone": "resnet", "z_dim": 4, "g_conv_dim": 1, "d_conv_dim": 1}
-    config = {"DATA": {"img_size": 16}, "MODEL": model, "OPTIMIZATION": {"batch_size": 4, "total_steps": 20}}
+    config = {**EMBEDDED, "DATA": {"img_size": 16}}
     first = train_gan(base_config(config, 2, 2), tmp_path / "first", tmp_path / "gan-0", None, seed=0)
     widen_checkpoint(first, tmp_path / "wide", ["c"])
     later = {**base_config(config, 3, None), "RCAS": task_section("fine_tune", ["c"], {}, None)}
     return later, tmp_path / "later", tmp_path / "wide"
+
+
+def test_keys_that_are_left_out_have_upstreams_values(
+    taught: tuple[dict[str, Any], Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    updates: list[int] = []
+    update = Loop.update_discriminator
+    monkeypatch.setattr(Loop, "update_discriminator", lambda loop, step: (updates.append(loop.batch_size), update(loop, step)))
+    config = {**base_config(taught[0], 2, 1), "OPTIMIZATION": {"total_steps": 1}}
+    train_gan(config, tmp_path / "first", tmp_path / "gan", None, seed=0)
+    assert updates == [64] * 5
 
 
 def test_a_gan_that_was_interrupted_goes_on_from_its_checkpoint(

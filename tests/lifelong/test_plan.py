@@ -46,6 +46,7 @@ def test_options_take_the_place_of_keys(tmp_path: Path) -> None:
         ({"tasks": [["a"], ["../b"]]}, "tasks: '../b' is no name of a class folder"),
         ({"tasks": [["a"], ["a"]]}, "tasks: the class 'a' is named twice"),
         ({"strategies": ["rehearsal"]}, "strategies: 'rehearsal' is unknown; allowed: fine_tune, replay,"),
+        ({"strategies": ["replay", "joint", "replay"]}, "strategies: 'replay' is named twice; name each strategy once"),
         ({"strategies": []}, "strategies: '' is unknown"),
         ({"gan": {}}, "gan.cfg: this key is missing"),
         ({"gan": {"cfg": "gan.yaml", "rcas": {"joint": {}}}}, "gan.rcas: 'joint' is no strategy with a GAN"),

@@ -34,7 +34,7 @@ def accuracy(classifier: FeatureClassifier, labels: list[int], seen: int) -> flo
 
 @pytest.fixture(scope="module")
 def first() -> FeatureClassifier:
-    return train_first(KEYS, Lesson(stock([0, 2]), None, 3, progress=False), 4, CPU)
+    return train_first(KEYS, Lesson(stock([0, 2]), None, 3), 4, CPU)
 
 
 def test_the_first_task_is_learned_with_an_output_for_every_class(first: FeatureClassifier) -> None:
@@ -47,8 +47,8 @@ def test_the_first_task_is_learned_with_an_output_for_every_class(first: Feature
 def test_old_classes_are_forgotten_without_replay_and_not_with_it(first: FeatureClassifier, distils: bool) -> None:
     before = {name: value.clone() for name, value in first.state_dict().items()}
     new = stock([3], seed=1)
-    alone = train_later(KEYS, LossKeys(), Lesson(new, None, 4, 3, progress=False), first, distils=False)
-    lesson = Lesson(new, stock([0, 2], seed=2), 4, 3, progress=False)
+    alone = train_later(KEYS, LossKeys(), Lesson(new, None, 4, 3), first, distils=False)
+    lesson = Lesson(new, stock([0, 2], seed=2), 4, 3)
     replayed = train_later(KEYS, LossKeys(), lesson, first, distils=distils)
     assert accuracy(alone, [0, 2], 4) < 0.6
     assert accuracy(replayed, [0, 2], 4) > 0.9
@@ -57,7 +57,7 @@ def test_old_classes_are_forgotten_without_replay_and_not_with_it(first: Feature
 
 
 def test_both_kinds_of_replay_learn_the_new_class_by_weights_of_their_own(first: FeatureClassifier) -> None:
-    lesson = Lesson(stock([3], seed=1), stock([0, 2], seed=2), 4, 3, progress=False)
+    lesson = Lesson(stock([3], seed=1), stock([0, 2], seed=2), 4, 3)
     by_labels = train_later(KEYS, LossKeys(), lesson, first, distils=False)
     by_teacher = train_later(KEYS, LossKeys(new=1.0), lesson, first, distils=True)
     assert accuracy(by_labels, [3], 4) > 0.9
@@ -67,8 +67,8 @@ def test_both_kinds_of_replay_learn_the_new_class_by_weights_of_their_own(first:
 
 
 def test_the_same_seed_gives_the_same_classifier(first: FeatureClassifier) -> None:
-    again = train_first(KEYS, Lesson(stock([0, 2]), None, 3, progress=False), 4, CPU)
-    other = train_first(KEYS, Lesson(stock([0, 2]), None, 3, seed=1, progress=False), 4, CPU)
+    again = train_first(KEYS, Lesson(stock([0, 2]), None, 3), 4, CPU)
+    other = train_first(KEYS, Lesson(stock([0, 2]), None, 3, seed=1), 4, CPU)
     assert torch.equal(again.head.weight, first.head.weight)
     assert not torch.equal(other.head.weight, first.head.weight)
 
@@ -94,7 +94,7 @@ def test_only_classes_so_far_are_named() -> None:
 @pytest.mark.parametrize("distils", [False, True])
 def test_on_another_device(device: torch.device, distils: bool) -> None:
     keys = KEYS.model_copy(update={"first_steps": 2, "steps": 2})
-    before = train_first(keys, Lesson(stock([0, 2]), None, 3, progress=False), 4, device)
-    after = train_later(keys, LossKeys(), Lesson(stock([3]), stock([0, 2]), 4, 3, progress=False), before, distils=distils)
+    before = train_first(keys, Lesson(stock([0, 2]), None, 3), 4, device)
+    after = train_later(keys, LossKeys(), Lesson(stock([3]), stock([0, 2]), 4, 3), before, distils=distils)
     assert after.head.weight.device.type == device.type
     assert sum(total for _, total in right_by_class(after, [colours([0, 3])], NAMES).values()) == 24

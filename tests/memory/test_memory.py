@@ -24,6 +24,7 @@ from rcas_plugin.checkpoints.tasks import same_bits
 from rcas_plugin.cli import main
 from rcas_plugin.embedded import loop
 from rcas_plugin.gan import sample_images
+from rcas_plugin.memory import command as memory_command
 from rcas_plugin.memory.tasks import list_tasks
 from rcas_plugin.record import read_record
 from rcas_plugin.sampling.export import export_generator
@@ -118,6 +119,11 @@ def test_fold_is_the_runs_own_task(apart: Swaps, tmp_path: Path, capsys: pytest.
     for label, made in enumerate(images(apart.second)):
         assert torch.equal(sample_images(router, torch.full((3,), label), gan.latents), made), "what is folded keeps the others"
     assert (tmp_path / "plain" / FOLDER / DISCRIMINATOR).is_file()
+
+
+def test_fold_takes_no_sizes_of_tasks(apart: Swaps, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory_command, "list_tasks", lambda *_, **__: pytest.fail("the tasks are counted, and not measured"))
+    assert rcas("fold", "-ckpt", apart.second, "-o", tmp_path / "folded") == 0
 
 
 def test_use_draws_every_label_by_its_own_task(apart: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -259,6 +265,22 @@ def test_what_cannot_be_compressed(
     assert rcas("compress", "-ckpt", getattr(apart, run), "-o", tmp_path / "out", "--energy", energy) == 2
     assert sentence in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_damaged_best_state_is_not_left_out(apart: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = Path(shutil.copytree(apart.first, tmp_path / "run"))
+    (file,) = run.glob("model=G-best-*")
+    file.write_bytes(file.read_bytes()[:100])
+    assert rcas("compress", "-ckpt", run, "-o", tmp_path / "out", "--energy", 0.3) == 2
+    assert f"{file} cannot be read: it is cut short" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_run_that_has_no_whole_best_state_is_compressed(apart: Swaps, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(apart.first, tmp_path / "run"))
+    next(run.glob("model=D-best-*")).unlink()
+    assert rcas("compress", "-ckpt", run, "-o", tmp_path / "out", "--energy", 0.3) == 0
+    assert {path.name.split("-")[1] for path in (tmp_path / "out").glob("model=*")} == {"current"}
 
 
 def test_a_run_without_styles_is_not_compressed(mixed: Swaps, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

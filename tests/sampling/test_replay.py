@@ -68,6 +68,18 @@ def test_workers_share_the_same_stream(context: str, run: Path) -> None:
     assert equal(list(loader), list(replay))
 
 
+@pytest.mark.parametrize("context", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
+def test_workers_that_stay_see_the_epoch(context: str, run: Path) -> None:
+    replay = Replay(run, batch_size=2, length=3)
+    loader = DataLoader(replay, batch_size=None, num_workers=1, persistent_workers=True, multiprocessing_context=context)
+    epochs = []
+    for epoch in range(2):
+        replay.set_epoch(epoch)
+        epochs.append(list(loader))
+        assert equal(epochs[-1], list(replay))
+    assert not equal(*epochs)
+
+
 def test_a_forked_worker_does_not_touch_the_gpu(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     replay = Replay(run, batch_size=2)
     monkeypatch.setattr(module, "device_of", lambda network: torch.device("cuda"))

@@ -46,6 +46,14 @@ def test_the_best_state_or_the_newest(run: Path) -> None:
     assert open_run(run).checkpoint == newest.checkpoint, "a run that has no best state yet"
 
 
+def test_half_a_best_state_is_none(run: Path) -> None:
+    """A process that was killed in its first save as best leaves G without D."""
+    for path in run.glob("model=*-best-*"):
+        if not path.name.startswith("model=G-"):
+            path.unlink()
+    assert open_run(run).checkpoint == open_run(run, step="newest").checkpoint
+
+
 def test_random_draws_go_on_as_if_nothing_was_opened(run: Path) -> None:
     state = torch.get_rng_state()
     open_run(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -153,7 +154,7 @@ class Main:
     def __init__(self, room: Path, code: int) -> None:
         self.room, self.code, self.read = room, code, ""
 
-    def __call__(self, command: list[str]) -> Main:
+    def __call__(self, command: list[str], env: Mapping[str, str]) -> Main:
         config = Path(command[command.index("-cfg") + 1])
         assert config.name == "swap.yaml", "upstream names the run after it"
         self.read = config.read_text()

@@ -1,0 +1,135 @@
+"""What `rcas classify` refuses at its start, and not only hours later, where a GAN is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.checkpoints.folder import compare
+from rcas_plugin.embedded.loop import build_gan
+from rcas_plugin.errors import RcasError
+from rcas_plugin.gan import Gan
+from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
+from rcas_plugin.lifelong.generators import base_config, task_section
+from rcas_plugin.lifelong.plan import Plan
+from rcas_plugin.lifelong.strategies import STRATEGIES
+from rcas_plugin.record import Record, read_record
+from rcas_plugin.registry import methods
+from rcas_plugin.sampling.build import is_trained_embedded, key_of_main
+from rcas_plugin.settings import CommonSettings, parse_settings
+from rcas_plugin.studiogan.locate import find_studiogan
+
+#: Keys of the RCAS section that follow from the plan: which classes, under which labels, by which method and classifier.
+SET_HERE = ("method", "swap", "add", "classes", "classifier", "labels", "new_data", "remaining")
+#: Keys of MODEL that say nothing of what a checkpoint's tensors are.
+_NOT_OF_SHAPE = ("apply_g_ema", "g_ema_decay", "g_ema_start", "g_init", "d_init")
+
+
+def check_strategies(plan: Plan, config: Mapping[str, Any] | None = None) -> None:
+    """Raise `RcasError` where a strategy's method is not there, or cannot do what the plan's `gan.rcas` asks of it.
+
+    Args:
+        plan: as it was read.
+        config: of the first task's GAN. Where the embedded loop trains it, its networks are looked at too.
+    """
+    embedded = config is not None and plan.replays and is_trained_embedded(config)
+    gan = build_gan(base_config(config, len(plan.classes), None)) if config is not None and embedded else None
+    steps = plan.gan.steps or (config or {}).get("OPTIMIZATION", {}).get("total_steps")
+    for name in plan.strategies:
+        method = STRATEGIES[name].method
+        if method is None:
+            continue
+        if method not in methods:
+            raise RcasError(f"strategies: {name} needs the method {method!r}; there are: {methods.names()}")
+        for key in plan.gan.rcas.get(name, {}):
+            if key in SET_HERE:
+                raise RcasError(f"gan.rcas.{name}.{key}: rcas classify sets this key itself; leave it out")
+        # the last task's classes are taught to no GAN; where there are two tasks alone, the keys are still to be right
+        for task in range(1, max(2, len(plan.tasks) - 1)):
+            try:
+                _check_task(plan, name, method, task, steps, gan)
+            except RcasError as error:
+                raise RcasError(f"gan.rcas.{name}: {error}") from None
+
+
+def _check_task(plan: Plan, name: str, method: str, task: int, steps: int | None, gan: Gan | None) -> None:
+    """Raise `RcasError` where the swap that teaches a task would be refused; the classifier's file is not there yet."""
+    settings = parse_settings(task_section(method, plan.tasks[task], plan.gan.rcas.get(name, {}), None))
+    labels = _labels(plan, task, settings)
+    if steps is not None:
+        methods[method].check(settings, labels, steps)
+    if gan is not None:
+        states = {role: network.state_dict() for role, network in gan.networks.items()}
+        methods[method].check_networks(settings, labels, gan, states)
+
+
+def _labels(plan: Plan, task: int, settings: CommonSettings) -> LabelPlan:
+    """The labels of the swap that teaches a task: only its own classes have images, and later ones had none yet."""
+    new = sorted(plan.tasks[task])
+    recorded = [*sorted(plan.tasks[0]), *(name for names in plan.tasks[1:] for name in names)]
+    dropped = {*plan.classes} - {*plan.seen(task - 1)}
+    shown = methods[settings.method].shown(settings)
+    return resolve_labels(
+        settings, len(recorded), DataClasses(tuple(new), (1,) * len(new)), recorded, dropped=dropped, shown=shown
+    )
+
+
+def check_gan(plan: Plan, config: Mapping[str, Any], studiogan: Path | None) -> None:
+    """Raise `RcasError` where nothing here can train the plan's GAN, or its `gan.ckpt` cannot be taken up.
+
+    Args:
+        plan: as it was read.
+        config: the content of its `gan.cfg`.
+        studiogan: the root folder of a StudioGAN elsewhere.
+    """
+    if not is_trained_embedded(config):
+        if config["DATA"]["img_size"] == 16 and config.get("MODEL", {}).get("backbone", "resnet") == "resnet":
+            raise RcasError(
+                f"gan.cfg: the embedded loop trains no config with {key_of_main(config)}, and StudioGAN has no resnet at 16 "
+                "pixels; have that key as in configs/classify/mnist_gan.yaml, or take images of 32 pixels"
+            )
+        find_studiogan(studiogan)
+    if plan.gan.ckpt is not None:
+        record = read_record(plan.gan.ckpt)
+        _check_record(plan, record, plan.gan.ckpt)
+        _check_tensors(plan, config, record, plan.gan.ckpt)
+
+
+def _check_record(plan: Plan, record: Record, ckpt: str) -> None:
+    """Raise `RcasError` unless a checkpoint is of the first task's classes, in one state."""
+    if sorted(record.labels) != sorted(plan.tasks[0]):
+        raise RcasError(
+            f"gan.ckpt: {ckpt} records the classes {', '.join(record.labels) or 'of no label'}; give a checkpoint of the "
+            f"first task's: {', '.join(plan.tasks[0])}"
+        )
+    if record.swaps and record.swaps[-1].apart:
+        raise RcasError(
+            f"gan.ckpt: the labels of {ckpt} have a state of the generator each ({record.swaps[-1].method}), and later tasks "
+            "start from one; give the checkpoint that its first such swap started from"
+        )
+    if record.dropped:
+        raise RcasError(
+            f"gan.ckpt: {ckpt} has no images for its labels {', '.join(sorted(record.dropped))}; give a checkpoint that was "
+            "trained on every class of the first task"
+        )
+
+
+def _check_tensors(plan: Plan, config: Mapping[str, Any], record: Record, ckpt: str) -> None:
+    """Raise `RcasError` unless a checkpoint is of the config's networks: by what it records, and by its tensors."""
+    model, recorded = config.get("MODEL", {}), (record.config or {}).get("MODEL", {})
+    for key, value in recorded.items():
+        if key not in _NOT_OF_SHAPE and key in model and model[key] != value:
+            raise RcasError(
+                f"gan.ckpt: {ckpt} was trained with MODEL.{key}: {value}, and gan.cfg has {model[key]}; "
+                "take the config that trained it"
+            )
+    try:
+        checkpoint = Checkpoint.read(ckpt)
+        if is_trained_embedded(config):  # StudioGAN's are not built here: that would change torch in this process
+            gan = build_gan(base_config(config, len(plan.tasks[0]), None))
+            for network, role in (("G", "generator"), ("D", "discriminator")):
+                compare(checkpoint.folded.states[role], gan.networks[role].state_dict(), checkpoint.files[network], "resnet")
+    except RcasError as error:
+        raise RcasError(f"gan.ckpt: {str(error).removeprefix('-ckpt: ')}") from None
