@@ -153,10 +153,14 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
         case(name, sentence, **{"method": "bn_propagation", **section})
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
 
+    case("several-gpus", "-DDP is missing: there are several GPUs; add it, or choose one of them")
+
     before = files(tmp_path) | files(trained.root)
-    cases = {name: options for name, (options, _) in made.items()}
     wrong = []
-    for name, (code, text) in driven(trained.studiogan, cases, RCAS_CPU_PROCESSES="2").items():
+    cases = {name: options for name, (options, _) in made.items()}
+    of_two = {name: cases.pop(name) for name in ("canvas", "several-gpus")}
+    ends = {**driven(trained.studiogan, cases), **driven(trained.studiogan, of_two, RCAS_CPU_PROCESSES="2")}
+    for name, (code, text) in ends.items():
         said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
         if code != 2 or len(said) != 1 or made[name][1] not in said[0] or "Traceback" in text:
             wrong.append(f"{name}: exit code {code}, wanted {made[name][1]!r} in\n{text[-1500:]}")
