@@ -79,6 +79,22 @@ def names_that_are_paths(trained: Trained, room: Path) -> dict[str, tuple[str, d
     }
 
 
+#: Cases that two processes have to see.
+OF_TWO = ("canvas", "several-gpus")
+
+
+def refused_otherwise(studiogan: Path, made: dict[str, tuple[list[Any], str]]) -> list[str]:
+    """What main.py did in each case (options, sentence) that it did not refuse with that sentence alone."""
+    alone = {name: options for name, (options, _) in made.items() if name not in OF_TWO}
+    ends = driven(studiogan, alone) | driven(studiogan, {name: made[name][0] for name in OF_TWO}, RCAS_CPU_PROCESSES="2")
+    wrong = []
+    for name, (code, text) in ends.items():
+        said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
+        if code != 2 or len(said) != 1 or made[name][1] not in said[0] or "Traceback" in text:
+            wrong.append(f"{name}: exit code {code}, wanted {made[name][1]!r} in\n{text[-1500:]}")
+    return wrong
+
+
 def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     made: dict[str, tuple[list[Any], str]] = {}
     out, room = tmp_path / "out", tmp_path / "room"
@@ -152,17 +168,9 @@ def test_bad_input(trained: Trained, tmp_path: Path) -> None:
     for name, (sentence, section) in {**propagation, **names_that_are_paths(trained, room)}.items():
         case(name, sentence, **{"method": "bn_propagation", **section})
     case("plain-run-missing-ckpt", "-ckpt: there is no folder", ckpt=room / "nowhere", cfg=write_config(room / "plain.yaml"))
-
     case("several-gpus", "-DDP is missing: there are several GPUs; add it, or choose one of them")
 
     before = files(tmp_path) | files(trained.root)
-    wrong = []
-    cases = {name: options for name, (options, _) in made.items()}
-    of_two = {name: cases.pop(name) for name in ("canvas", "several-gpus")}
-    ends = {**driven(trained.studiogan, cases), **driven(trained.studiogan, of_two, RCAS_CPU_PROCESSES="2")}
-    for name, (code, text) in ends.items():
-        said = [line for line in text.splitlines() if line.startswith("rcas: error: ")]
-        if code != 2 or len(said) != 1 or made[name][1] not in said[0] or "Traceback" in text:
-            wrong.append(f"{name}: exit code {code}, wanted {made[name][1]!r} in\n{text[-1500:]}")
+    wrong = refused_otherwise(trained.studiogan, made)
     assert not wrong, "\n\n".join(wrong)
     assert files(tmp_path) | files(trained.root) == before, "something was written"
