@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -124,11 +123,13 @@ class Inheritance:
         swaps: the swaps before it, oldest first.
         base_sha256: of its file `tasks/base.safetensors`.
         discriminator_sha256: of its file `tasks/discriminator.safetensors`; None where it has none.
+        dropped: the classes that have no images there (`Record.dropped`); None where it records no labels.
     """
 
     swaps: tuple[LineageSwap, ...] = ()
     base_sha256: str | None = None
     discriminator_sha256: str | None = None
+    dropped: frozenset[str] | None = None
 
 
 class Record(FromFile):
@@ -261,7 +262,7 @@ def swap_record(
     started = {} if inherited is None else {
         "lineage": [
             swap.model_dump(mode="json", exclude_unset=True)
-            for swap in (*inherited.swaps, _with_unused(LineageSwap.of_plan(settings.method, plan), source))
+            for swap in (*inherited.swaps, _new_swap(settings, plan, inherited))
         ],
         "base_sha256": inherited.base_sha256,
         **({} if inherited.discriminator_sha256 is None else {"discriminator_sha256": inherited.discriminator_sha256}),
@@ -277,13 +278,13 @@ def swap_record(
     }
 
 
-def _with_unused(swap: LineageSwap, source: str | Path) -> LineageSwap:
-    """A swap with the labels that have no images in the checkpoint it starts from, where the record there says so."""
-    record = Record()
-    with contextlib.suppress(RcasError):  # a swap that has started does not end because of a file that it started from
-        record = read_record(source)
-    unused = tuple(label for label, name in enumerate(swap.labels_before) if name in record.dropped)
-    return swap.model_copy(update={"unused": unused}) if record.labels else swap
+def _new_swap(settings: CommonSettings, plan: LabelPlan, inherited: Inheritance) -> LineageSwap:
+    """The swap that starts, with the labels that had no images before it, where that is known."""
+    swap = LineageSwap.of_plan(settings.method, plan)
+    if inherited.dropped is None:
+        return swap
+    unused = tuple(label for label, name in enumerate(swap.labels_before) if name in inherited.dropped)
+    return swap.model_copy(update={"unused": unused})
 
 
 def write_record(folder: str | Path, record: Mapping[str, Any]) -> None:

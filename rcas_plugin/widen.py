@@ -112,9 +112,8 @@ def widen_checkpoint(
                 write_checkpoint(target, network, when, checkpoint.step, plain)
     unused = [label for label, name in enumerate(every) if name in record.dropped or label >= len(names)]
     config = {**builder.config, "DATA": {**builder.config["DATA"], "num_classes": len(every)}}
-    kept = record.model_dump(
-        mode="json", include={"images", "best", "embedded"}, exclude_none=True
-    )  # true of the widened one too
+    # true of the widened one too
+    kept = record.model_dump(mode="json", include={"images", "best", "embedded"}, exclude_none=True)
     about = {**kept, "unused": unused, "config": config, "widened_from": str(source.resolve())}
     write_record(target, {**plain_record(every), **about})
     files = tuple(sorted(path.name for path in target.iterdir()))

@@ -189,12 +189,13 @@ def inherit(checkpoint: Checkpoint, folder: str | Path, method: str | None = Non
     Raises:
         RcasError: see `check_tasks`.
     """
-    inherited = _inherit_generator(checkpoint, folder)
-    swaps = checkpoint.record.swaps
+    record = checkpoint.record
+    inherited = replace(_inherit_generator(checkpoint, folder), dropped=record.dropped if record.labels else None)
+    swaps = record.swaps
     if method is None or not lies_apart(method):
         return inherited
     if swaps and swaps[-1].apart:
-        return replace(inherited, discriminator_sha256=checkpoint.record.discriminator_sha256)
+        return replace(inherited, discriminator_sha256=record.discriminator_sha256)
     state = fold_state(checkpoint.states["discriminator"])
     return replace(inherited, discriminator_sha256=write_once(Path(folder) / FOLDER / DISCRIMINATOR, state))
 

@@ -155,7 +155,8 @@ def _swap(
     goes_on = same_swap(record, settings)
     if not goes_on:
         check_tasks(ckpt_dir, record, settings.method)
-        checkpoint = Checkpoint.read(ckpt_dir, best=best)
+        if best:
+            checkpoint = Checkpoint.read(ckpt_dir, best=True)
     gan = build_gan(config, seed=seed)
     recorded = record.labels_before if goes_on else record.labels
     before = len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config, num_classes)

@@ -9,7 +9,7 @@ every other label as it was; under spectral norm too, once its norm is held (`La
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -125,18 +125,11 @@ def warm_down(multiplier: float, steps: int, step: int) -> float:
     return 1 + (multiplier - 1) * (1 + math.cos(math.pi * step / steps)) / 2
 
 
-def scale_label_steps(
-    optimizer: torch.optim.Optimizer, bound: Iterable[LabelBound], labels: Sequence[int], multiplier: Callable[[], float]
-) -> None:
-    """Make the optimiser step the labels' own parameters `multiplier()` times as far as it would, from now on.
-
-    The direction and the optimiser's state stay its own; other labels' rows and columns of the same weight are untouched.
-    """
-    scale_updates(optimizer, [weight.of(label).detach() for weight in bound for label in labels], multiplier)
-
-
 def scale_updates(optimizer: torch.optim.Optimizer, views: Sequence[Tensor], multiplier: Callable[[], float]) -> None:
-    """Make the optimiser step the viewed entries `multiplier()` times as far as it would, from now on."""
+    """Make the optimiser step the viewed entries `multiplier()` times as far as it would, from now on.
+
+    The direction and the optimiser's state stay its own; the other entries of the same weight are untouched.
+    """
     before: list[Tensor] = []
 
     def remember(*_: Any) -> None:

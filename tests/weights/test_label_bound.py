@@ -11,7 +11,7 @@ import torch
 
 from rcas_plugin.gan import Gan, gaussian_latents, generate
 from rcas_plugin.methods.label_start import start_at_mean
-from rcas_plugin.weights.label_bound import find_label_bound, scale_label_steps, warm_down
+from rcas_plugin.weights.label_bound import find_label_bound, scale_updates, warm_down
 
 
 def test_columns_of_a_one_hot_label_and_rows_of_an_embedding(pair: Any) -> None:
@@ -46,7 +46,8 @@ def test_the_slots_step_is_k_times_adams_and_nothing_else_differs(pair: Any) -> 
     bound = find_label_bound(scaled, 4)
     optimizers = [torch.optim.Adam(gan.generator.parameters(), 1e-3) for gan in (plain, scaled)]
     factors = iter([50.0, 10.0])
-    scale_label_steps(optimizers[1], [one for one in bound if one.role == "generator"], [2], lambda: next(factors))
+    columns = [one.of(2).detach() for one in bound if one.role == "generator"]
+    scale_updates(optimizers[1], columns, lambda: next(factors))
     for factor in (50.0, 10.0):
         scaled.generator.load_state_dict(plain.generator.state_dict())
         start = copy.deepcopy(plain.generator)
