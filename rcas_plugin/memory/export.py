@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from rcas_plugin.checkpoints.folder import write_checkpoint
 from rcas_plugin.checkpoints.lineage import DISCRIMINATOR, FOLDER, Lineage, read_lineage
 from rcas_plugin.checkpoints.tasks import read_tensors
 from rcas_plugin.errors import RcasError
-from rcas_plugin.record import plain_record, write_record
+from rcas_plugin.record import LineageSwap, plain_record, write_record
 from rcas_plugin.studiogan.folding import plain_content, without_moments
 from rcas_plugin.weights.adapters import is_plain
 
@@ -85,9 +85,14 @@ def _plain(content: Mapping[str, Any], checkpoint: Checkpoint, network: str, out
     return without_moments(content)
 
 
+def _restored(lineage: Lineage) -> Sequence[LineageSwap]:
+    """The swaps whose states come back: swap `number - 1` leads to state `number`."""
+    return lineage.swaps[-len(lineage.tasks) - 1 :]
+
+
 def labels_of(lineage: Lineage, number: int) -> tuple[tuple[str, ...], set[int]]:
     """The class behind each label of a state, and the labels that it makes as the lineage does."""
-    restored = lineage.swaps[-len(lineage.tasks) - 1 :]
+    restored = _restored(lineage)
     labels = restored[number - 1].labels if number else restored[0].labels_before
     if number > lineage.anchor and restored[number - 1].apart:
         return labels, set(restored[number - 1].slots)
@@ -99,7 +104,7 @@ def unused_in(lineage: Lineage, number: int) -> set[int]:
 
     A swap that fills a label of a widened checkpoint under the label's own name has no old class, and changes no name.
     """
-    later = lineage.swaps[-len(lineage.tasks) - 1 :][number:]
+    later = _restored(lineage)[number:]
     if later and later[0].unused is not None:
         return set(later[0].unused)
     labels, _ = labels_of(lineage, number)
@@ -117,7 +122,7 @@ def _discriminator(lineage: Lineage, number: int, checkpoint: Checkpoint) -> Map
     kept, count = checkpoint.record.discriminator_sha256, len(labels_of(lineage, number)[0])
     labels = labels_of(lineage, len(lineage.tasks) + 1 if kept is None else lineage.anchor)[0]
     if len(labels) != count:
-        file = lineage.swaps[-len(lineage.tasks) - 1 :][number - 1].task if number else None
+        file = _restored(lineage)[number - 1].task if number else None
         raise RcasError(
             f"--task: state {number} has {count} labels, and the discriminator that is kept has {len(labels)}; "
             f"write the generator alone by rcas export, with --task {f'and the number in {file}' if file else 'base'}"
