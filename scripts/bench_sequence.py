@@ -15,7 +15,7 @@ import argparse
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,13 @@ from PIL import Image
 from swap_grid.data import Data, add_data_sets, load_data
 from swap_grid.judge import Judge, features
 from swap_grid.runs import METHODS as GRID
+from swap_grid.sequence import less_than_real, print_tables, table_of
 from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.loop import train
 from rcas_plugin.files import temporary_folder, write_json
 from rcas_plugin.gan import sample_images
-from rcas_plugin.metrics.curves import mean_interval
 from rcas_plugin.metrics.distances import frechet_distance
-from rcas_plugin.metrics.sequence import sequence_figures
 from rcas_plugin.record import read_record
 from rcas_plugin.registry import methods
 from rcas_plugin.sampling.run import open_run
@@ -171,14 +170,14 @@ def judged(folder: Path, data: Data, judge: Judge) -> dict[str, dict[str, Any]]:
     return figures
 
 
-def run_row(row: Row, out: Path, data: Data, images: Path, start: Path, judge: Judge) -> dict[str, Any]:
-    """Five swaps in a row; what is there already is not done again."""
+def run_row(row: Row, out: Path, data: Data, images: Path, start: Path, judge: Judge, most: int | None = None) -> dict[str, Any]:
+    """All swaps of the sequence, or its first `most`; what is there already is not done again."""
     home, plan = row.folder(out), SEQUENCES[row.part]
     path = home / "row.json"
     result: dict[str, Any] = (
         json.loads(path.read_text()) if path.is_file() else {"start": judged(start, data, judge), "swaps": []}
     )
-    for place, (slot, new) in enumerate(plan.swaps):
+    for place, (slot, new) in enumerate(plan.swaps[:most]):
         if place < len(result["swaps"]):
             continue
         before = home / result["swaps"][-1]["run"] if place else start
@@ -199,65 +198,13 @@ def run_row(row: Row, out: Path, data: Data, images: Path, start: Path, judge: J
     return result
 
 
-def figures_of(result: Mapping[str, Any], data_names: Sequence[str], pretrained: Sequence[int]) -> dict[str, float]:
-    """What one row comes to; recognition in points (percent)."""
-    swaps = result["swaps"]
-    moments = [result["start"], *(swap["classes"] for swap in swaps)]
-    values = [{name: figures["recognised"] for name, figures in moment.items()} for moment in moments]
-    learned = {data_names[index]: 0 for index in pretrained} | {swap["new"]: place + 1 for place, swap in enumerate(swaps)}
-    gone = set(learned) - set(values[-1])
-    sequence = sequence_figures(values, learned, gone)
-
-    def of_new(figure: str) -> float:
-        """Of each swap's new class, right after it."""
-        return float(np.mean([swap["classes"][swap["new"]][figure] for swap in swaps]))
-
-    def of_others(place: int, figure: str) -> float:
-        """Of the labels that remained in a swap, right after it."""
-        classes = swaps[place]["classes"]
-        return float(np.mean([classes[name][figure] for name in classes if name != swaps[place]["new"]]))
-
-    return {
-        "new, one swap: distance": swaps[0]["classes"][swaps[0]["new"]]["distance"],
-        "new: distance": of_new("distance"),
-        "new: recognised": 100 * of_new("recognised"),
-        "seen as the old class": 100 * float(np.mean([swap["classes"][swap["new"]]["as"][swap["slot"]] for swap in swaps])),
-        "remaining, one swap: recognised": 100 * of_others(0, "recognised"),
-        "remaining, five swaps: recognised": 100 * of_others(len(swaps) - 1, "recognised"),
-        "remaining, five swaps: distance": of_others(len(swaps) - 1, "distance"),
-        "forgetting": 100 * (sequence.mean_forgetting or 0.0),
-        "backward transfer": 100 * (sequence.backward_transfer or 0.0),
-        "parameters added in G": sum(swap["parameters"] for swap in swaps),
-        "seconds": sum(swap["seconds"] for swap in swaps),
-    }
-
-
-def table_of(part: str, rows: Sequence[Row], out: Path, names: Sequence[str]) -> dict[str, Any]:
-    """(method, data) -> figure -> mean and ends of the 95 % interval over seeds; of whole rows alone."""
-    plan = SEQUENCES[part]
-    found: dict[str, list[dict[str, float]]] = {}
+def rows_so_far(rows: Sequence[Row], out: Path) -> dict[tuple[str, str], dict[int, dict[str, Any]]]:
+    """(method, data) -> seed -> row, of those that have been begun."""
+    begun: dict[tuple[str, str], dict[int, dict[str, Any]]] = {}
     for row in rows:
-        path = row.folder(out) / "row.json"
-        result = json.loads(path.read_text()) if path.is_file() else {"swaps": []}
-        if len(result["swaps"]) == len(plan.swaps):
-            found.setdefault(f"{row.method}, {row.data}", []).append(figures_of(result, names, plan.pretrained))
-    return {
-        name: {"runs": len(runs)} | {figure: mean_interval([run[figure] for run in runs]) for figure in runs[0]}
-        for name, runs in found.items()
-    }
-
-
-#: What is printed of the figures.
-SHOWN = (
-    "new, one swap: distance", "new: distance", "new: recognised", "seen as the old class", "remaining, one swap: recognised",
-    "remaining, five swaps: recognised", "forgetting", "parameters added in G", "seconds",
-)  # fmt: skip
-
-
-def print_table(part: str, table: Mapping[str, Mapping[str, Any]]) -> None:
-    print(f"\n{part}\n| method, data | runs | " + " | ".join(SHOWN) + " |\n" + "| --- " * (len(SHOWN) + 2) + "|")
-    for name, figures in table.items():
-        print(f"| {name} | {figures['runs']} | " + " | ".join(f"{figures[figure][0]:,.1f}" for figure in SHOWN) + " |")
+        if (path := row.folder(out) / "row.json").is_file():
+            begun.setdefault((row.method, row.data), {})[row.seed] = json.loads(path.read_text())
+    return begun
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -268,6 +215,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", choices=("real", "replay", "none"), default=["real", "replay", "none"],
                         help="what training shows of the remaining labels (default: each)")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of each method")
+    parser.add_argument("--swaps", type=int, default=5, help="of each row; the others may follow later (default: %(default)s)")
     parser.add_argument("--part", default="0/1", help="rows that this process runs, as K/N: every N-th from the K-th")
     parser.add_argument("--table", action="store_true", help="only print the table of the rows that there are")
     parser.add_argument("--json", default="bench_sequence.json", metavar="NAME", help="results' file in the output folder")
@@ -286,12 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
             start = pretrain(args.out, part, data, images)
             judge = Judge.of(args.out, "first", part, data, SEQUENCES[part].judge_epochs)
             for row in tqdm(rows[share::shares], desc=f"{part}: sequences", unit="run"):
-                run_row(row, args.out, data, images, start, judge)
-        table = table_of(part, rows, args.out, data.names)
-        print_table(part, table)
-        results[part] = {"pretrained": [data.names[index] for index in SEQUENCES[part].pretrained], "table": table, "rows": {
-            f"{row.method}, {row.data}, {row.seed}": json.loads(path.read_text())
-            for row in rows if (path := row.folder(args.out) / "row.json").is_file()
+                run_row(row, args.out, data, images, start, judge, args.swaps)
+        swaps, pretrained = len(SEQUENCES[part].swaps), [data.names[index] for index in SEQUENCES[part].pretrained]
+        begun = rows_so_far(rows, args.out)
+        table = table_of({", ".join(key): list(runs.values()) for key, runs in begun.items()}, pretrained, swaps)
+        differences = less_than_real(begun, pretrained, swaps)
+        print_tables(part, table, differences)
+        results[part] = {"pretrained": pretrained, "table": table, "less than on real images": differences, "rows": {
+            f"{method}, {shown}, {seed}": row for (method, shown), runs in begun.items() for seed, row in runs.items()
         }}  # fmt: skip
     write_json(args.out / args.json, {**describe_run(), "config": CONFIG, "sections": METHODS, **results})
 

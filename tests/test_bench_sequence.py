@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import json
 import math
 from collections.abc import Callable
@@ -26,30 +27,72 @@ def bench(load_script: Callable[[str], ModuleType], monkeypatch: pytest.MonkeyPa
     return module
 
 
+@pytest.fixture
+def sequence(bench: ModuleType) -> ModuleType:
+    """`swap_grid.sequence`, which can be imported once a script has been loaded."""
+    del bench
+    return importlib.import_module("swap_grid.sequence")
+
+
 def seen(recognised: float, distance: float, **called: float) -> dict[str, Any]:
     return {"recognised": recognised, "distance": distance, "as": called}
 
 
-def test_a_row_by_hand(bench: ModuleType) -> None:
-    """Classes a and b are pre-trained; b gives way to c, then a to d."""
-    result = {
-        "start": {"a": seen(0.9, 5.0), "b": seen(0.8, 5.0)},
-        "swaps": [
-            {"slot": "b", "new": "c", "seconds": 10.0, "parameters": 7,
-             "classes": {"a": seen(0.8, 6.0), "c": seen(0.7, 20.0, b=0.1)}},
-            {"slot": "a", "new": "d", "seconds": 12.0, "parameters": 9,
-             "classes": {"d": seen(0.6, 30.0, a=0.3), "c": seen(0.5, 25.0)}},
-        ],
-    }  # fmt: skip
-    figures = bench.figures_of(result, ("a", "b", "c", "d"), (0, 1))
+#: Classes a and b are pre-trained; b gives way to c, then a to d.
+ROW = {
+    "start": {"a": seen(0.9, 5.0), "b": seen(0.8, 5.0)},
+    "swaps": [
+        {"slot": "b", "new": "c", "seconds": 10.0, "parameters": 7,
+         "classes": {"a": seen(0.8, 6.0), "c": seen(0.7, 20.0, b=0.1)}},
+        {"slot": "a", "new": "d", "seconds": 12.0, "parameters": 9,
+         "classes": {"d": seen(0.6, 30.0, a=0.3), "c": seen(0.5, 25.0)}},
+    ],
+}  # fmt: skip
+
+
+def begun(remaining: float) -> dict[str, Any]:
+    """A row of one swap, after which the remaining class is recognised in that share."""
+    swap = {**ROW["swaps"][0], "classes": {"a": seen(remaining, 6.0), "c": seen(0.7, 20.0, b=0.1)}}
+    return {**ROW, "swaps": [swap]}
+
+
+def test_a_row_by_hand(sequence: ModuleType) -> None:
+    figures = sequence.after_one(ROW) | sequence.after_all(ROW, ("a", "b"))
     wanted = {
-        "new, one swap: distance": 20.0, "new: distance": 25.0, "new: recognised": 65.0, "seen as the old class": 20.0,
-        "remaining, one swap: recognised": 80.0, "remaining, five swaps: recognised": 50.0,
-        "remaining, five swaps: distance": 25.0, "forgetting": 20.0, "backward transfer": -20.0,
-        "parameters added in G": 16, "seconds": 22.0,
+        "new, one swap: distance": 20.0, "new, one swap: recognised": 70.0, "old class left, one swap": 10.0,
+        "remaining, one swap: recognised": 80.0, "remaining, one swap: distance": 6.0,
+        "new: distance": 25.0, "new: recognised": 65.0, "seen as the old class": 20.0,
+        "remaining, all swaps: recognised": 50.0, "remaining, all swaps: distance": 25.0, "forgetting": 20.0,
+        "backward transfer": -20.0, "parameters added in G": 16, "seconds": 22.0,
     }  # fmt: skip
     assert figures.keys() == wanted.keys()
     assert all(math.isclose(figures[name], value, abs_tol=1e-9) for name, value in wanted.items())
+
+
+def test_a_row_of_one_swap_counts_for_one_swap_alone(sequence: ModuleType) -> None:
+    table = sequence.table_of({"rcas, real": [ROW, begun(0.6)], "rcas, none": [begun(0.6)]}, ("a", "b"), 2)
+    assert [table[name][runs] for name in table for runs in ("runs", "runs of all swaps")] == [2, 1, 1, 0]
+    assert math.isclose(table["rcas, real"][sequence.AFTER_ONE][0], 70)
+    assert math.isclose(table["rcas, real"][sequence.AFTER_ALL][0], 50)
+    assert sequence.AFTER_ALL not in table["rcas, none"]
+
+
+def test_runs_are_compared_with_the_same_seed_on_real_images(sequence: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = {
+        ("rcas", "real"): {0: ROW, 1: begun(0.6)},
+        ("rcas", "replay"): {0: begun(0.5), 1: begun(0.5), 2: begun(0.1)},  # without a third on real images
+        ("rcas", "none"): {0: ROW},
+        ("gan_memory", "own"): {0: ROW},
+    }
+    differences = sequence.less_than_real(rows, ("a", "b"), 2)
+    assert set(differences) == {"rcas, replay", "rcas, none"}
+    replay = differences["rcas, replay"]
+    assert replay["runs"] == 2
+    assert math.isclose(replay[sequence.AFTER_ONE][0], (-30 - 10) / 2)
+    assert sequence.AFTER_ALL not in replay, "a row of one swap has no figure after two"
+    assert differences["rcas, none"][sequence.AFTER_ALL][0] == 0
+    sequence.print_tables("digits", {}, differences)
+    assert "| rcas, replay | 2, 0 | -20.0 [-147.1, +107.1] |  |" in capsys.readouterr().out
 
 
 def test_a_method_that_shows_new_classes_alone_has_one_row(bench: ModuleType) -> None:
@@ -82,8 +125,10 @@ def test_an_interrupted_grid_goes_on(bench: ModuleType, tmp_path: Path, monkeypa
     monkeypatch.setattr(bench, "train", interrupted)
     with pytest.raises(KeyboardInterrupt):
         bench.main([*command, "--methods", "fine_tune", "gan_memory"])
+    bench.main([*command, "--methods", "fine_tune", "gan_memory", "--swaps", "1"])
+    assert trained == ["mnist", "0", "1", "0"], "the pre-training and the first swap are not done again"
     bench.main([*command, "--methods", "fine_tune", "gan_memory"])
-    assert trained == ["mnist", "0", "1", "1", "0", "1"], "the pre-training and the first swap are not done again"
+    assert trained == ["mnist", "0", "1", "0", "1", "1"], "all others follow"
     results = json.loads((tmp_path / "out" / "bench_sequence.json").read_text())["mnist"]
     table = results["table"]
     assert set(table) == {"fine_tune, replay", "gan_memory, own"}
