@@ -6,8 +6,8 @@ module that does so as an entry point of the group `rcas_plugin.methods`; `RCAS.
 
 from __future__ import annotations
 
-from rcas_plugin.importance import objectives as _objectives  # noqa: F401  (registers what importance differentiates)
 from rcas_plugin.importance.estimate import synapse_importance
+from rcas_plugin.importance.objectives import adversarial_logit, class_logit, class_probability, feature_norm
 from rcas_plugin.methods.bn_propagation.adapter import ADAPTER, Propagation
 from rcas_plugin.methods.bn_propagation.method import BnPropagation
 from rcas_plugin.methods.class_swap.method import ClassSwap
@@ -19,7 +19,7 @@ from rcas_plugin.methods.gan_memory.method import GanMemory
 from rcas_plugin.methods.piggyback.adapter import FILTERS, Filters
 from rcas_plugin.methods.piggyback.method import Piggyback
 from rcas_plugin.methods.retain import RetainLoss
-from rcas_plugin.registry import adapters, callbacks, losses, methods
+from rcas_plugin.registry import adapters, callbacks, losses, methods, objectives
 from rcas_plugin.weights.own_labels import OWN_LABELS, OwnLabels
 
 methods.register("bn_propagation")(BnPropagation)
@@ -35,3 +35,7 @@ adapters.register(STYLE)(Style)
 adapters.register(LOW_RANK)(LowRankStyle)
 losses.register("class_swap")(RetainLoss)
 callbacks.register("synapse_importance")(synapse_importance)
+objectives.register("adv_output")(adversarial_logit)
+objectives.register("class_logit")(class_logit)
+objectives.register("class_probability")(class_probability)
+objectives.register("feature_norm")(feature_norm)

@@ -182,10 +182,8 @@ def _difference(before: Gan, after: Gan, count: int) -> float:
 # the command ----------------------------------------------------------------------------------------------------------------
 
 
-def add_widen(commands: Any) -> None:
-    """Add `widen` to the commands of `rcas`."""
-    text = "write a checkpoint with more labels, which later swaps fill; the images of the labels that there are stay the same"
-    command = commands.add_parser("widen", help=text, description=text)
+def add_widen(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas widen` its arguments."""
     add = command.add_argument
     add("-ckpt", type=Path, required=True, metavar="DIR", help="the checkpoint's folder, or any of StudioGAN's; it is only read")
     add("-o", "--out", type=Path, required=True, metavar="OUT", help="a folder of its own")

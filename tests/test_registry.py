@@ -73,12 +73,27 @@ def test_a_method_of_the_old_contract_is_refused() -> None:
 def test_the_public_names_are_sorted_and_there() -> None:
     assert list(rcas_plugin.__all__) == sorted(rcas_plugin.__all__)
     assert all(hasattr(rcas_plugin, name) for name in rcas_plugin.__all__)
+    assert set(rcas_plugin.__all__) <= set(dir(rcas_plugin))
+    assert not hasattr(rcas_plugin, "no_such_name")
+
+
+def test_the_plugins_own_names_come_first_whoever_enters_one() -> None:
+    """A registry that nobody has asked yet refuses a name that the plugin has."""
+    code = (
+        "from rcas_plugin.registry import methods\n"
+        "from rcas_plugin.errors import RcasError\n"
+        "try: methods.register('class_swap')(object())\n"
+        "except RcasError as error: assert 'is registered already' in str(error); raise SystemExit(0)\n"
+        "raise SystemExit('taken twice')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.slow
 def test_the_plugin_alone_imports_nothing_of_upstream() -> None:
     code = (
-        "import sys, rcas_plugin, rcas_plugin.studiogan.activation, rcas_plugin.cli;"
+        "import sys, rcas_plugin.hooks, rcas_plugin.studiogan.activation, rcas_plugin.cli;"
+        "rcas_plugin.cli.build_parser();"  # imports every command
         "assert not {'config', 'loader', 'worker', 'kornia', 'timm'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

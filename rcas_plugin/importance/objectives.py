@@ -9,13 +9,11 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.errors import RcasError
-from rcas_plugin.registry import objectives
 
 #: (D's outputs, labels (n,)) -> one scalar a sample, (n,).
 Objective = Callable[[Mapping[str, Any], Tensor], Tensor]
 
 
-@objectives.register("adv_output")
 def adversarial_logit(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """D's real/fake logit; where a conditioning has one logit a label (multi-hinge), the one of the sample's label."""
     logit = cast(Tensor, outputs["adv_output"])
@@ -24,19 +22,16 @@ def adversarial_logit(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     return _of_label(logit.reshape(len(labels), -1), labels)
 
 
-@objectives.register("class_logit")
 def class_logit(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """The logit that D's classifier gives the sample's label (auxiliary classifiers; multi-hinge's own logits)."""
     return _of_label(_class_logits(outputs, labels), labels)
 
 
-@objectives.register("class_probability")
 def class_probability(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """The softmax of the classes' logits, at the sample's label."""
     return _of_label(torch.softmax(_class_logits(outputs, labels), 1), labels)
 
 
-@objectives.register("feature_norm")
 def feature_norm(outputs: Mapping[str, Any], labels: Tensor) -> Tensor:
     """The squared norm of D's last features, before any head; it depends on the image and not on its label."""
     return cast(Tensor, outputs["h"]).flatten(1).square().sum(1)

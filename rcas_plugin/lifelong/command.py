@@ -23,13 +23,12 @@ from rcas_plugin.studiogan.locate import add_studiogan
 from rcas_plugin.watch.machine import describe_run
 
 
-def add_classify(commands: Any) -> None:
-    """Add `classify` to the commands of `rcas`."""
-    text = (
+def add_classify(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas classify` its arguments."""
+    command.description = (
         "train a classifier on one task of classes after another, with generated images in the place of the earlier tasks', and "
         "compare strategies between two bounds: the new images alone, and all real ones"
     )
-    command = commands.add_parser("classify", help="learn classes task by task, by generated replay", description=text)
     add = command.add_argument
     add("plan", type=Path, metavar="PLAN", help="YAML file: data, tasks, classifier, gan (docs/guide/classify.md)")
     add("-o", "--out", type=Path, required=True, metavar="OUT",

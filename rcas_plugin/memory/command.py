@@ -29,12 +29,10 @@ rcas memory fold   -ckpt RUN -o OUT             the run's own task likewise
 rcas memory compress -ckpt RUN -o OUT           the run with its own task of gan_memory in fewer numbers"""
 
 
-def add_memory(commands: Any) -> None:
-    """Add `memory` to the commands of `rcas`."""
-    text = "the tasks of a lineage of swaps: list them, use all by one generator, bring one out as a checkpoint"
-    memory = commands.add_parser("memory", help=text, description=_ABOUT, epilog=_EXAMPLES,
-                                 formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
-    actions = memory.add_subparsers(dest="action", required=True, metavar="ACTION")
+def add_memory(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas memory` its arguments."""
+    command.description, command.epilog, command.formatter_class = _ABOUT, _EXAMPLES, argparse.RawDescriptionHelpFormatter
+    actions = command.add_subparsers(dest="action", required=True, metavar="ACTION")
     _add_list(actions)
     _add_export(actions)
     _add_use(actions)

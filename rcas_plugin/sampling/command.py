@@ -6,7 +6,6 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.sampling.batches import check_truncation
@@ -20,11 +19,10 @@ from rcas_plugin.studiogan.locate import add_studiogan
 ORIGINAL = "original"
 
 
-def add_sample(commands: Any) -> None:
-    """Add `sample` to the commands of `rcas`."""
-    text = "write images of a run's classes, a folder a class; no data set and no GPU is needed"
+def add_sample(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas sample` its arguments."""
     more = "The same command goes on after Ctrl-C, and gives the same images on any number of processes."
-    command = commands.add_parser("sample", help=text, description=f"{text}. {more}")
+    command.description = f"{command.description}. {more}"
     add = command.add_argument
     _add_run(command)
     add(
@@ -53,10 +51,8 @@ def add_sample(commands: Any) -> None:
     command.set_defaults(run=sample)
 
 
-def add_export(commands: Any) -> None:
-    """Add `export` to the commands of `rcas`."""
-    text = "write a run's generator as ONNX, held against torch, or as safetensors with its config"
-    command = commands.add_parser("export", help=text, description=text)
+def add_export(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas export` its arguments."""
     _add_run(command)
     command.add_argument("-o", "--out", type=Path, required=True, metavar="FILE",
                          help="NAME.onnx (inputs z and label, output images), or NAME.safetensors")  # fmt: skip

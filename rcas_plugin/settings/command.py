@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
-from typing import Any
 
 from rcas_plugin.errors import RcasError
 from rcas_plugin.registry import methods
@@ -14,10 +13,8 @@ from rcas_plugin.settings.reference import Row, common_rows, in_order, own_rows,
 from rcas_plugin.settings.schema import file_schema, section_schema
 
 
-def add_config(commands: Any) -> None:
-    """Add `config` to the commands of `rcas`."""
-    text = "print every key of the RCAS section with its default, or a JSON schema of it for an editor"
-    command = commands.add_parser("config", help=text, description=text)
+def add_config(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas config` its arguments."""
     command.add_argument("--method", default=None, metavar="NAME", help="the keys of this method alone, and its presets")
     schema = "print a JSON schema: of a whole config file (default), or of the RCAS section alone"
     command.add_argument("--schema", nargs="?", const="file", choices=("file", "section"), default=None, help=schema)

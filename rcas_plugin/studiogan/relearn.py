@@ -80,12 +80,9 @@ def level_of(run: Run) -> float:
     return AGAIN * (before or 1.0)
 
 
-def add_relearn(commands: Any) -> None:
-    """Add `relearn` to the commands of `rcas`."""
-    text = "measure forgetting: the steps of fine-tuning that bring a swap's old class back, beside those on another label"
-    command = commands.add_parser(
-        "relearn", help=text, description=f"{text}. The run is only read; Ctrl-C and the same command go on."
-    )
+def add_relearn(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas relearn` its arguments."""
+    command.description = f"{command.description}. The run is only read; Ctrl-C and the same command go on."
     add = command.add_argument
     add("run_folder", type=Path, metavar="RUN", help="the checkpoint folder of a swap; it is only read")
     add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, the old class's images among them")

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
 
 from rcas_plugin.studiogan.locate import add_studiogan, find_studiogan
 from rcas_plugin.studiogan.look import check_swap_images
 from rcas_plugin.studiogan.swap_command import plan_swap, run_swap, sentences_at_end, shown
 
 
-def add_swap(commands: Any) -> None:
-    """Add the command to the parser of `rcas`."""
-    text = "swap a class: find the checkpoint's config, write the swap's, say what will be done, and run main.py"
-    command = commands.add_parser("swap", help=text, description=text)
+def add_swap(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas swap` its arguments."""
     add = command.add_argument
     add("--ckpt", type=Path, required=True, metavar="DIR", help="the pre-trained checkpoint's folder; it is only read")
     add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, the new class beside the others")

@@ -31,13 +31,12 @@ from rcas_plugin.watch.observer import METRICS
 FOLDER = "utility"
 
 
-def add_utility(commands: Any) -> None:
-    """Add `utility` to the commands of `rcas`."""
-    text = (
+def add_utility(command: argparse.ArgumentParser) -> None:
+    """Give the parser of `rcas utility` its arguments."""
+    command.description = (
         "does it help? train a small classifier on real images, with classical augmentation, with what the run generates, with "
         "both, and on generated images alone; test it on real ones"
     )
-    command = commands.add_parser("utility", help="does it help? a classifier with and without its images", description=text)
     add = command.add_argument
     add("folder", type=Path, metavar="RUN", help="checkpoint folder of a swap; utility.json and utility/ go there")
     add("--data", type=Path, required=True, metavar="DIR", help="the data set: train/<class>/, and valid/<class>/ to test on")

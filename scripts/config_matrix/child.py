@@ -14,7 +14,8 @@ from pathlib import Path
 
 #: What StudioGAN and the plugin import and what does not look at either; once, in the process that forks.
 HEAVY = ("torch", "torchvision", "wandb", "kornia", "timm", "sklearn.metrics", "sklearn.manifold", "scipy.linalg", "scipy.signal",
-         "seaborn", "pandas", "matplotlib.pyplot", "h5py", "prdc", "torchmetrics", "pydantic", "rcas_plugin.cli")  # fmt: skip
+         "seaborn", "pandas", "matplotlib.pyplot", "h5py", "prdc", "torchmetrics", "pydantic", "rcas_plugin.hooks",
+         "rcas_plugin.studiogan.swap_cli")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What rows of swaps in a row come to: figures of one row, their mean over seeds, and how they differ from those on real images.
 
-A row is a dictionary: `start`, and under `swaps` one of `slot`, `new`, `seconds`, `parameters` and `classes` for each swap.
-`start` and `classes` have for every class its share `recognised`, its `distance`, and under `as` the share that called each class.
+A row is a dictionary: `start`, and for each swap one in `swaps`, of `slot`, `new`, `seconds`, `parameters` and `classes`. `start`
+and `classes` have for each class the share `recognised`, the `distance`, and under `as` the shares that called other classes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,5 @@
+"""`python -m rcas_plugin.cli`: the `rcas` command."""
+
+from rcas_plugin.cli import main
+
+raise SystemExit(main())
