@@ -8,7 +8,6 @@ from typing import Any
 
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
 from rcas_plugin.checkpoints.folder import compare
-from rcas_plugin.embedded.loop import build_gan
 from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan
 from rcas_plugin.labels import DataClasses, LabelPlan, resolve_labels
@@ -17,7 +16,7 @@ from rcas_plugin.lifelong.plan import Plan
 from rcas_plugin.lifelong.strategies import STRATEGIES
 from rcas_plugin.record import Record, read_record
 from rcas_plugin.registry import methods
-from rcas_plugin.sampling.build import is_trained_embedded, key_of_main
+from rcas_plugin.sampling.build import Builder, is_trained_embedded, key_of_main
 from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.locate import find_studiogan
 
@@ -27,16 +26,14 @@ SET_HERE = ("method", "swap", "add", "classes", "classifier", "labels", "new_dat
 _NOT_OF_SHAPE = ("apply_g_ema", "g_ema_decay", "g_ema_start", "g_init", "d_init")
 
 
-def check_strategies(plan: Plan, config: Mapping[str, Any] | None = None) -> None:
+def check_strategies(plan: Plan, steps: int | None = None, gan: Gan | None = None) -> None:
     """Raise `RcasError` where a strategy's method is not there, or cannot do what the plan's `gan.rcas` asks of it.
 
     Args:
         plan: as it was read.
-        config: of the first task's GAN. Where the embedded loop trains it, its networks are looked at too.
+        steps: of each later task's GAN, where the config is known.
+        gan: new networks of the config, with a label for every class (`check_gan`).
     """
-    embedded = config is not None and plan.replays and is_trained_embedded(config)
-    gan = build_gan(base_config(config, len(plan.classes), None)) if config is not None and embedded else None
-    steps = plan.gan.steps or (config or {}).get("OPTIMIZATION", {}).get("total_steps")
     for name in plan.strategies:
         method = STRATEGIES[name].method
         if method is None:
@@ -76,25 +73,37 @@ def _labels(plan: Plan, task: int, settings: CommonSettings) -> LabelPlan:
     )
 
 
-def check_gan(plan: Plan, config: Mapping[str, Any], studiogan: Path | None) -> None:
-    """Raise `RcasError` where nothing here can train the plan's GAN, or its `gan.ckpt` cannot be taken up.
+def check_gan(plan: Plan, config: Mapping[str, Any], studiogan: Path | None) -> Gan:
+    """New networks of the plan's GAN, with a label for every class.
+
+    StudioGAN's are built in this process, as they are again where their images are drawn; that changes torch on a machine without
+    a GPU (`studiogan.activation`).
 
     Args:
         plan: as it was read.
         config: the content of its `gan.cfg`.
         studiogan: the root folder of a StudioGAN elsewhere.
+
+    Raises:
+        RcasError: nothing here can train that GAN, or the plan's `gan.ckpt` cannot be taken up.
     """
-    if not is_trained_embedded(config):
-        if config["DATA"]["img_size"] == 16 and config.get("MODEL", {}).get("backbone", "resnet") == "resnet":
-            raise RcasError(
-                f"gan.cfg: the embedded loop trains no config with {key_of_main(config)}, and StudioGAN has no resnet at 16 "
-                "pixels; have that key as in configs/classify/mnist_gan.yaml, or take images of 32 pixels"
-            )
-        find_studiogan(studiogan)
+    embedded = is_trained_embedded(config)
+    if not embedded and config["DATA"]["img_size"] == 16 and config.get("MODEL", {}).get("backbone", "resnet") == "resnet":
+        raise RcasError(
+            f"gan.cfg: the embedded loop trains no config with {key_of_main(config)}, and StudioGAN has no resnet at 16 "
+            "pixels; have that key as in configs/classify/mnist_gan.yaml, or take images of 32 pixels"
+        )
+    source = None if embedded else find_studiogan(studiogan)
+    builder = Builder(Path(plan.gan.cfg or ""), base_config(config, len(plan.tasks[0]), None), source)
+    try:
+        gan = builder.build(len(plan.classes))
+    except RcasError as error:
+        raise RcasError(f"gan.cfg: {str(error).removeprefix('--cfg: ')}") from None
     if plan.gan.ckpt is not None:
         record = read_record(plan.gan.ckpt)
         _check_record(plan, record, plan.gan.ckpt)
-        _check_tensors(plan, config, record, plan.gan.ckpt)
+        _check_tensors(plan, builder, record, plan.gan.ckpt)
+    return gan
 
 
 def _check_record(plan: Plan, record: Record, ckpt: str) -> None:
@@ -116,9 +125,9 @@ def _check_record(plan: Plan, record: Record, ckpt: str) -> None:
         )
 
 
-def _check_tensors(plan: Plan, config: Mapping[str, Any], record: Record, ckpt: str) -> None:
+def _check_tensors(plan: Plan, builder: Builder, record: Record, ckpt: str) -> None:
     """Raise `RcasError` unless a checkpoint is of the config's networks: by what it records, and by its tensors."""
-    model, recorded = config.get("MODEL", {}), (record.config or {}).get("MODEL", {})
+    model, recorded = builder.config.get("MODEL", {}), (record.config or {}).get("MODEL", {})
     for key, value in recorded.items():
         if key not in _NOT_OF_SHAPE and key in model and model[key] != value:
             raise RcasError(
@@ -126,10 +135,9 @@ def _check_tensors(plan: Plan, config: Mapping[str, Any], record: Record, ckpt: 
                 "take the config that trained it"
             )
     try:
-        checkpoint = Checkpoint.read(ckpt)
-        if is_trained_embedded(config):  # StudioGAN's are not built here: that would change torch in this process
-            gan = build_gan(base_config(config, len(plan.tasks[0]), None))
-            for network, role in (("G", "generator"), ("D", "discriminator")):
-                compare(checkpoint.folded.states[role], gan.networks[role].state_dict(), checkpoint.files[network], "resnet")
+        checkpoint, networks = Checkpoint.read(ckpt), builder.build(len(plan.tasks[0])).networks
+        for network, role in (("G", "generator"), ("D", "discriminator")):
+            compare(checkpoint.folded.states[role], networks[role].state_dict(), checkpoint.files[network],
+                    model.get("backbone", "resnet"))  # fmt: skip
     except RcasError as error:
         raise RcasError(f"gan.ckpt: {str(error).removeprefix('-ckpt: ')}") from None

@@ -51,9 +51,9 @@ def classify(args: argparse.Namespace) -> int:
     plan = read_plan(args.plan, {key: value for key, value in options.items() if value is not None})
     counts = check_data(plan)
     config = None if plan.gan.cfg is None else read_gan_config(plan, Path(plan.gan.cfg))
-    check_strategies(plan, config)
-    if config is not None and plan.replays:
-        check_gan(plan, config, args.studiogan)
+    gan = None if config is None or not plan.replays else check_gan(plan, config, args.studiogan)
+    check_strategies(plan, plan.gan.steps or (config or {}).get("OPTIMIZATION", {}).get("total_steps"), gan)
+    del gan  # of StudioGAN's on a GPU the memory is needed
     check_begun(args.out, plan, config, counts)
     remove_leftovers(args.out)
     try:

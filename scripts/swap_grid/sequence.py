@@ -126,6 +126,6 @@ def print_tables(title: str, table: Mapping[str, Mapping[str, Any]], differences
         print(f"| {name} | {figures['runs']}, {figures.get('runs of all swaps', 0)} | " + " | ".join(cells) + " |")
 
 
-def _interval(values: Sequence[float | None]) -> str:
+def _interval(values: Sequence[float]) -> str:
     mean, low, high = values
-    return f"{mean:+.1f}" if low is None or high is None else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"{mean:+.1f}" if low == high else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"

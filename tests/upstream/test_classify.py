@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -38,3 +39,26 @@ def test_classifier_and_gan_in_turn(tmp_path: Path, studiogan: Path) -> None:
         assert record.slots == {2: PLAN["tasks"][1][0]}
         assert record.remaining == (0, 1)
         assert step_of(checkpoint_files(run)["D"]) >= steps
+
+
+@pytest.mark.usefixtures("upstream")
+@pytest.mark.parametrize(
+    ("strategies", "model", "sentence"),
+    [
+        (["feature_replay"], {"d_cond_mtd": "AC"}, "gan.rcas.feature_replay: RCAS.method: feature_replay puts a D of its own"),
+        (["replay"], {"backbone": "no_such"}, "gan.cfg: StudioGAN builds no networks of the config"),
+    ],
+)
+def test_what_studiogans_networks_do_not_allow_is_refused_at_the_start(
+    tmp_path: Path,
+    studiogan: Path,
+    strategies: list[str],
+    model: dict[str, Any],
+    sentence: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write(tmp_path, strategies=strategies, size=32)
+    write_config(tmp_path / "gan.yaml", classes=2, steps=4, MODEL={"g_act_fn": "Leaky_ReLU", **model})
+    assert cli.main(["classify", str(path), "-o", str(tmp_path / "out"), "--studiogan", str(studiogan)]) == 2
+    assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
