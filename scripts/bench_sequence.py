@@ -16,6 +16,7 @@ import json
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from swap_grid.data import Data, add_data_sets, load_data
 from swap_grid.judge import Judge, features
 from swap_grid.runs import METHODS as GRID
 from swap_grid.sequence import less_than_real, print_tables, table_of
+from swap_grid.trials import drawn_once
 from tqdm.auto import tqdm
 
 from rcas_plugin.embedded.loop import train
@@ -99,7 +101,7 @@ class Row:
     @property
     def section(self) -> dict[str, Any]:
         """The RCAS section that it runs with, but for the slots."""
-        data = {} if self.data == "own" else {"remaining_data": self.data}
+        data = {} if self.data == "own" else {"remaining_data": "replay" if self.data == "memory" else self.data}
         return {**METHODS[self.method], **data, "swap_metrics": 60, "snapshot_images": 0, "accelerate": True}
 
 
@@ -185,8 +187,9 @@ def run_row(row: Row, out: Path, data: Data, images: Path, start: Path, judge: J
         section = {**row.section, "swap": {data.names[slot]: data.names[new]}}
         config = write_config(home / str(place) / "swap.yaml", row.part, plan.steps, len(plan.pretrained), RCAS=section)
         started = time.process_time()
-        folder = train(config, images, home / str(place), before, seed=row.seed, best=True, save_freq=plan.steps // 3,
-                       progress=False)  # fmt: skip
+        with drawn_once(A_CLASS) if row.data == "memory" else nullcontext():
+            folder = train(config, images, home / str(place), before, seed=row.seed, best=True, save_freq=plan.steps // 3,
+                           progress=False)  # fmt: skip
         seconds = time.process_time() - started
         record = read_record(folder)
         result["swaps"].append({
@@ -212,8 +215,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     add_data_sets(parser)
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS), metavar="METHOD",
                         help=f"of these: {'; '.join(METHODS)}")  # fmt: skip
-    parser.add_argument("--data", nargs="+", choices=("real", "replay", "none"), default=["real", "replay", "none"],
-                        help="what training shows of the remaining labels (default: each)")  # fmt: skip
+    parser.add_argument("--data", nargs="+", choices=("real", "replay", "memory", "none"), default=["real", "replay", "none"],
+                        help="what training shows of the remaining labels (default: real replay none); memory: replayed images "
+                        f"that are drawn once, {A_CLASS} of each")  # fmt: skip
     parser.add_argument("--seeds", type=int, default=3, help="of each method")
     parser.add_argument("--swaps", type=int, default=5, help="of each row; the others may follow later (default: %(default)s)")
     parser.add_argument("--part", default="0/1", help="rows that this process runs, as K/N: every N-th from the K-th")

@@ -13,6 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+
+from rcas_plugin.embedded.networks import Discriminator, Generator
+from rcas_plugin.gan import Gan, gaussian_latents
+from rcas_plugin.labels import DataClasses, resolve_labels
+from rcas_plugin.methods.pretrained import Pretrained
+from rcas_plugin.run import lifecycle
+from rcas_plugin.settings import parse_settings
 
 
 @pytest.fixture
@@ -91,8 +99,32 @@ def test_runs_are_compared_with_the_same_seed_on_real_images(sequence: ModuleTyp
     assert math.isclose(replay[sequence.AFTER_ONE][0], (-30 - 10) / 2)
     assert sequence.AFTER_ALL not in replay, "a row of one swap has no figure after two"
     assert differences["rcas, none"][sequence.AFTER_ALL][0] == 0
+    assert differences["rcas, none"]["runs of all swaps"] == 1
     sequence.print_tables("digits", {}, differences)
-    assert "| rcas, replay | 2, 0 | -20.0 [-147.1, +107.1] |  |" in capsys.readouterr().out
+    assert "| rcas, replay | 2, 0 | -20.0 [-147.1, +107.1] |  |\n| rcas, none | 1, 1 | +0.0 | +0.0 |" in capsys.readouterr().out
+
+
+def test_images_that_are_drawn_once_come_again(bench: ModuleType) -> None:
+    """A row with `memory` replays the same few images; one with `replay` new ones, to the end."""
+    plan = resolve_labels(parse_settings({"swap": {"b": "d"}, "remaining_data": "replay"}), 3,
+                          DataClasses(("a", "b", "c", "d"), (1,) * 4), ("a", "b", "c"))  # fmt: skip
+    pretrained = Pretrained(Gan(Generator(8, 3, 1), Discriminator(3, 1), None, gaussian_latents(8)))
+    images, labels = torch.zeros(64, 3, 32, 32), torch.full((64,), 1)
+
+    def replayed() -> tuple[int, int]:
+        """Of four batches: how many images are replayed, and how many of them differ."""
+        batches = lifecycle.ReplayedBatches(pretrained, plan, share=0.0, seed=0)
+        shown = [batches(images, labels, torch.device("cpu")) for _ in range(4)]
+        made = torch.cat([batch[of != 1] for batch, of in shown])
+        return len(made), len(made.flatten(1).mul(1000).round().unique(dim=0))
+
+    count, different = replayed()
+    assert count == different > 100
+    with bench.drawn_once(5):
+        count, different = replayed()
+    assert count > 100
+    assert different == 10, "five of each of two remaining labels"
+    assert replayed()[1] > 100
 
 
 def test_a_method_that_shows_new_classes_alone_has_one_row(bench: ModuleType) -> None:

@@ -1,16 +1,23 @@
-"""Two changes of `class_swap` that were tried and are no part of it; a row of the grid that bears the name runs with one."""
+"""What was tried and is no part of the methods: two changes of `class_swap`, and replayed images that are drawn once.
+
+A row of the grid that bears a change's name runs with it; a row of swaps in a row with `memory` has its images drawn once.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import cast
 from unittest import mock
 
 import torch
 from torch import Tensor
 
 from rcas_plugin.embedded.steps import Loop
+from rcas_plugin.labels import LabelPlan
+from rcas_plugin.methods.pretrained import Pretrained, source_of
+from rcas_plugin.methods.replay import ReplayedBatches
 from rcas_plugin.weights.label_bound import LabelBound
 
 
@@ -53,3 +60,31 @@ def within_the_others(bound: LabelBound, label: int) -> Callable[[Tensor], Tenso
 
 #: The names of rows, and what each tries.
 TRIALS = {"class_swap, D ahead": Trial(ahead=40), "class_swap, norms bounded": Trial(bounded=True)}
+
+
+@dataclass(frozen=True)
+class DrawnOnce:
+    """A pre-trained generator whose replayed images are some that were drawn once: their latents are, and it does not move."""
+
+    pretrained: Pretrained
+    pool: Tensor
+
+    def latents(self, count: int, source: torch.Generator) -> Tensor:
+        """Latents (count, z_dim) of the pool, each alike."""
+        return self.pool[torch.randint(len(self.pool), (count,), generator=source)]
+
+    def images(self, latents: Tensor, labels: Tensor) -> Tensor:
+        """As `Pretrained.images`."""
+        return self.pretrained.images(latents, labels)
+
+
+@contextmanager
+def drawn_once(count: int) -> Iterator[None]:
+    """Meanwhile `remaining_data: replay` shows `count` images of each label that are drawn once, in place of new ones."""
+
+    def batches(pretrained: Pretrained, plan: LabelPlan, *, share: float, seed: int) -> ReplayedBatches:
+        pool = pretrained.latents(count, source_of(seed + 1))
+        return ReplayedBatches(cast(Pretrained, DrawnOnce(pretrained, pool)), plan, share=share, seed=seed)
+
+    with mock.patch("rcas_plugin.run.lifecycle.ReplayedBatches", batches):
+        yield
