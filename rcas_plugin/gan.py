@@ -53,9 +53,20 @@ class Gan:
         """The generator whose images a user sees."""
         return self.generator if self.ema is None else self.ema
 
+    def to(self, device: torch.device) -> Gan:
+        """Move every network to a device; returns this."""
+        for network in self.networks.values():
+            network.to(device)
+        return self
+
 
 def device_of(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
+
+
+def default_device() -> torch.device:
+    """The first GPU, or the CPU where there is none."""
+    return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
 
 
 def is_stylegan(generator: nn.Module) -> bool:

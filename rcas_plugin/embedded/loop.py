@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,22 +16,22 @@ from tqdm.auto import tqdm
 
 from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
-from rcas_plugin.checkpoints.folder import compare, labels_in, write_checkpoint
+from rcas_plugin.checkpoints.folder import compare, labels_in
 from rcas_plugin.checkpoints.leftovers import clear_leftovers
 from rcas_plugin.checkpoints.lineage import check_tasks
 from rcas_plugin.data.look import look_at, seen
 from rcas_plugin.embedded.data import fingerprint, read_images
+from rcas_plugin.embedded.files import new_folder, write_states
 from rcas_plugin.embedded.networks import SIZES, Discriminator, Generator, with_defaults
 from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.errors import RcasError
-from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, gaussian_latents, seeded
+from rcas_plugin.gan import Gan, default_device, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
 from rcas_plugin.record import plain_record, swap_record, write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.lifecycle import Lifecycle
-from rcas_plugin.run.random_state import DataPosition, save_random_state
 from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import parse_settings
 from rcas_plugin.watch.observer import Observer
@@ -78,6 +77,7 @@ def train(
     save_freq: int = 100,
     best: bool = False,
     progress: bool = True,
+    device: torch.device | None = None,
 ) -> Path:
     """Pre-train, or swap a class where the config has an `RCAS` section, or go on with that swap; the run's checkpoint folder.
 
@@ -93,6 +93,7 @@ def train(
         save_freq: steps between checkpoints.
         best: start from the best checkpoint in `ckpt_dir` and not from the newest; a swap that goes on takes the newest.
         progress: show progress bars.
+        device: of the networks (default: `default_device`); checkpoints are the same wherever they were written.
 
     Raises:
         RcasError: an `RCAS` section without a checkpoint, or one that does not fit the data.
@@ -101,18 +102,19 @@ def train(
     settings = parse_settings(config["RCAS"]) if "RCAS" in config else None
     look = look_at(Path(data_dir) / "train")
     images, targets, classes = read_images(look.listing.root, config["DATA"]["img_size"], look)
+    device = device or default_device()
     clear_leftovers(save_dir, spare=ckpt_dir)
     if settings is not None:
         if ckpt_dir is None:
             raise RcasError("-ckpt is missing; RCAS swaps a class of a pre-trained GAN, give the folder of its checkpoint")
         if settings.new_data is not None:
             raise RcasError("RCAS.new_data: the embedded loop reads one data set; put the new class's folder into it")
-        run = _swap(config, cfg_file, (images, targets, classes), save_dir, Path(ckpt_dir), seed, best=best)
+        run = _swap(config, cfg_file, (images, targets, classes), save_dir, Path(ckpt_dir), seed, device, best=best)
     else:
-        gan = load_gan(cfg_file, ckpt_dir, seed=seed, best=best)
+        gan = load_gan(cfg_file, ckpt_dir, seed=seed, best=best).to(device)
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
-        run = _Run(_new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
+        run = _Run(new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
     sections = {name: keys for name, keys in config.items() if name != "RCAS"}
     run.record = {**run.record, "config": sections, "embedded": True, "images": seen(look)}
     return run.train(save_freq, progress=progress)
@@ -130,7 +132,7 @@ def evaluate(cfg_file: str | Path, data_dir: str | Path, ckpt_dir: str | Path, *
     parse_settings(config["RCAS"])  # a mistake in it comes first
     data = read_images(Path(data_dir) / "train", config["DATA"]["img_size"])
     with tempfile.TemporaryDirectory(prefix="rcas-evaluate-") as folder:
-        run = _swap(config, cfg_file, data, folder, Path(ckpt_dir), seed, evaluates=True)
+        run = _swap(config, cfg_file, data, folder, Path(ckpt_dir), seed, default_device(), evaluates=True)
         observer = run.loop.lifecycle.observer if run.loop.lifecycle is not None else None
         if observer is None or observer.judge is None:
             raise RcasError("RCAS.swap_metrics: 0 images a label are judged; give a number of images")
@@ -144,6 +146,7 @@ def _swap(
     save_dir: str | Path,
     ckpt_dir: Path,
     seed: int,
+    device: torch.device,
     *,
     best: bool = False,
     evaluates: bool = False,
@@ -157,7 +160,7 @@ def _swap(
         check_tasks(ckpt_dir, record, settings.method)
         if best:
             checkpoint = Checkpoint.read(ckpt_dir, best=True)
-    gan = build_gan(config, seed=seed)
+    gan = build_gan(config, seed=seed).to(device)
     recorded = record.labels_before if goes_on else record.labels
     before = len(recorded) if goes_on else _labels_before(checkpoint.folded.states["generator"], gan, config, num_classes)
     method_class = methods[settings.method]
@@ -169,7 +172,7 @@ def _swap(
     if not goes_on:
         method_class.check_networks(settings, plan, build_gan(config), checkpoint.folded.states)
     swapped = SwapDataset(TensorDataset(images), targets.tolist(), plan, balance=settings.balance, share=settings.drawn_share)
-    folder = ckpt_dir if goes_on and not evaluates else _new_folder(save_dir, config, cfg_file, settings.method)
+    folder = ckpt_dir if goes_on and not evaluates else new_folder(save_dir, config, cfg_file, settings.method)
     method: Method = method_class(
         Context(settings, plan, seed, total, ckpt_dir if goes_on else folder, real_images=swapped.images_of)
     )
@@ -234,7 +237,7 @@ class _Run:
         lifecycle = self.loop.lifecycle
         if lifecycle is not None:
             lifecycle.saving(step)
-        _write(self.folder, self.loop, step, self.seed, best=lifecycle is None or not lifecycle.keeps_best)
+        write_states(self.folder, self.loop, step, self.seed, best=lifecycle is None or not lifecycle.keeps_best)
         self._write_record()
         if lifecycle is not None:
             lifecycle.saved(step)
@@ -250,12 +253,6 @@ def _options(config: Mapping[str, Any]) -> dict[str, Any]:
     return {"adv_loss": config.get("LOSS", {}).get("adv_loss", "hinge"), **config["OPTIMIZATION"], **average}
 
 
-def _new_folder(save_dir: str | Path, config: Mapping[str, Any], cfg_file: str | Path, phase: str) -> Path:
-    """Named as upstream names a run's checkpoint folder."""
-    stamp = datetime.datetime.now().strftime("%Y_%m_%d_%H_%M_%S")
-    return Path(save_dir) / "checkpoints" / f"{config['DATA']['name']}-{Path(cfg_file).stem}-{phase}-{stamp}"
-
-
 def _check_fits(checkpoint: Checkpoint, gan: Gan) -> None:
     """Raise `RcasError` unless the checkpoint's tensors are those of the config's networks."""
     plain, files = checkpoint.folded.states, checkpoint.files
@@ -267,22 +264,6 @@ def _labels_before(state: Mapping[str, Tensor], gan: Gan, config: Mapping[str, A
     """The number of labels of a checkpoint's GAN, by its generator's state."""
     more = build_gan({**config, "DATA": {**config["DATA"], "num_classes": labels + 1}}).generator.state_dict()
     return labels_in(state, gan.generator.state_dict(), more, labels)
-
-
-def _write(folder: Path, loop: Loop, step: int, seed: int, *, best: bool) -> None:
-    """Write a checkpoint in upstream's layout (`src/worker.py`, save), as the newest, and if wanted as the best too."""
-    gan, sources = loop.gan, loop.random_sources
-    states = {
-        "G": {"state_dict": gan.generator.state_dict(), "optimizer": loop.optimizers[GENERATOR].state_dict()},
-        "D": {"state_dict": gan.discriminator.state_dict(), "optimizer": loop.optimizers[DISCRIMINATOR].state_dict(),
-              "seed": seed, "run_name": folder.name, "step": step, "epoch": 0, "topk": loop.batch_size, "aa_p": None,
-              "best_step": step, "best_fid": None, "best_fid_ckpt": str(folder), "lecam_emas": None},
-        **({"G_ema": {"state_dict": gan.ema.state_dict()}} if gan.ema is not None else {}),
-    }  # fmt: skip
-    for when in ("current", "best") if best else ("current",):
-        for network, state in states.items():
-            write_checkpoint(folder, network, when, step, state)
-    save_random_state(folder, 0, step, sources, DataPosition(), torch.device("cpu"))
 
 
 def read_config(cfg: str | Path | Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.checkpoints.checkpoint import Checkpoint
-from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan
+from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, device_of
 from rcas_plugin.methods.base import Batch
 from rcas_plugin.methods.replay import ReplayedBatches
 from rcas_plugin.run.lifecycle import Lifecycle
@@ -25,8 +25,8 @@ class Loop:
     """StudioGAN's step: some updates of D, then one of G, then its moving average.
 
     Args:
-        gan: trained in place.
-        images: real images (n, 3, size, size) in [-1, 1].
+        gan: trained in place, on its device.
+        images: real images (n, 3, size, size) in [-1, 1]; wherever they are, a batch of them is moved to the networks.
         labels: the label (n,) of each.
         live: the labels that are drawn for fakes, each entry alike (`LabelPlan.drawn`).
         options: the config's OPTIMIZATION section; `g_ema_decay` and `g_ema_start` of MODEL and `adv_loss` of LOSS with it.
@@ -68,6 +68,11 @@ class Loop:
             lifecycle.build_optimizers(self.optimizers)
 
     @property
+    def device(self) -> torch.device:
+        """Of the networks."""
+        return device_of(self.gan.generator)
+
+    @property
     def _replay(self) -> ReplayedBatches | None:
         return None if self.lifecycle is None else self.lifecycle.method.replay
 
@@ -84,7 +89,7 @@ class Loop:
         if checkpoint.folder is not None:
             random_state = load_random_state(checkpoint.folder, 0, checkpoint.step, self.random_sources)
             if random_state is not None:
-                random_state.draw_on(torch.device("cpu"))
+                random_state.draw_on(self.device)
 
     def step(self, step: int) -> None:
         """One step, counted from 0."""
@@ -105,9 +110,9 @@ class Loop:
     def update_discriminator(self, step: int) -> None:
         """One update of D alone, on a batch of real and one of generated images."""
         pick = torch.randint(len(self.images), (self.batch_size,), generator=self.source)
-        real, real_labels = self.images[pick], self.labels[pick]
+        real, real_labels = self.images[pick].to(self.device), self.labels[pick].to(self.device)
         if self._replay is not None:
-            real, real_labels = self._replay(real, real_labels, real.device)
+            real, real_labels = self._replay(real, real_labels, self.device)
         with torch.no_grad():
             fake, fake_labels, latents = self._fakes()
         judge = self.gan.discriminator
@@ -122,9 +127,8 @@ class Loop:
         self._update(GENERATOR, loss, Batch(step, fake, fake_labels, latents=latents, raw_fakes=fake, fake_outputs=outputs))
 
     def _fakes(self) -> Fakes:
-        device = self.images.device
-        labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)].to(device)
-        latents = self.gan.latents(self.batch_size, self.source).to(device)
+        labels = self.live[torch.randint(len(self.live), (self.batch_size,), generator=self.source)].to(self.device)
+        latents = self.gan.latents(self.batch_size, self.source).to(self.device)
         if self.lifecycle is not None:
             latents, labels = self.lifecycle.method.fakes_of(latents, labels)
         return self.gan.generator(latents, labels), labels, latents

@@ -15,11 +15,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from tqdm.auto import tqdm
 
 from rcas_plugin.data.stock import Stock
 from rcas_plugin.files import remove_leftovers, write_json
+from rcas_plugin.gan import default_device
 from rcas_plugin.lifelong.data import Images
 from rcas_plugin.lifelong.generators import (
     MEMORY,
@@ -84,7 +84,7 @@ class Alternation:
     ) -> None:
         self.plan, self.config, self.folders, self.images, self.out = plan, config, folders, images, out
         self.studiogan = studiogan
-        self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = default_device()
 
     def run(self) -> list[Outcome]:
         """Every stage that is not done yet; the outcomes of all, seeds outermost."""

@@ -13,7 +13,7 @@ from rcas_plugin.adversarial import LOSSES
 from rcas_plugin.embedded.loop import load_gan as embedded_gan
 from rcas_plugin.embedded.networks import SIZES
 from rcas_plugin.errors import RcasError
-from rcas_plugin.gan import Gan, seeded
+from rcas_plugin.gan import Gan, default_device, seeded
 from rcas_plugin.record import Record
 from rcas_plugin.studiogan.find_config import find_config
 from rcas_plugin.studiogan.locate import find_studiogan
@@ -79,10 +79,7 @@ class Builder:
         return gan
 
     def _embedded(self, config: Mapping[str, Any], folder: Path | None, best: bool) -> Gan:
-        gan = embedded_gan(config, folder, best=best)
-        for network in gan.networks.values():
-            network.to("cuda:0" if torch.cuda.is_available() else "cpu")
-        return gan
+        return embedded_gan(config, folder, best=best).to(default_device())
 
     def _upstream(self, config: Mapping[str, Any], folder: Path | None, best: bool) -> Gan:
         from rcas_plugin.studiogan.networks import load_gan  # activates StudioGAN, which changes torch where there is no GPU

@@ -9,11 +9,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import torch
 import yaml
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, compare, read_checkpoint
-from rcas_plugin.gan import Gan
+from rcas_plugin.gan import Gan, default_device
 from rcas_plugin.studiogan.activation import activate
 from rcas_plugin.studiogan.latents import latents_of
 from rcas_plugin.weights.adapters import fold_state
@@ -32,8 +31,7 @@ def load_gan(studiogan: Path, cfg: str | Path | Mapping[str, Any], ckpt_dir: str
     config: Any = importlib.import_module("config")
     model: Any = importlib.import_module("models.model")
     cfgs = _configurations(config, cfg)
-    build = model.load_generator_discriminator.upstream
-    device = "cuda:0" if torch.cuda.is_available() else "cpu"
+    build, device = model.load_generator_discriminator.upstream, str(default_device())
     networks = build(DATA=cfgs.DATA, OPTIMIZATION=cfgs.OPTIMIZATION, MODEL=cfgs.MODEL, STYLEGAN=cfgs.STYLEGAN,
                      MODULES=cfgs.MODULES, RUN=SimpleNamespace(mixed_precision=False), device=device, logger=None)  # fmt: skip
     gan = Gan(networks[0], networks[3], networks[4], latents_of(cfgs.MODEL))

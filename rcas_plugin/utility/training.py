@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from rcas_plugin.data.stock import Stock, as_floats
-from rcas_plugin.gan import seeded
+from rcas_plugin.gan import default_device, seeded
 from rcas_plugin.utility.augment import augment
 from rcas_plugin.utility.network import SmallResNet
 
@@ -57,7 +57,7 @@ def train_detector(
     mixture: Mixture, *, steps: int, batch_size: int = 64, seed: int = 0, flip: bool = True, device: torch.device | None = None
 ) -> SmallResNet:
     """A classifier trained on a mixture, in evaluation mode; each mixture has as many steps as any other."""
-    where = device or torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    where = device or default_device()
     stock = mixture.real or mixture.fake
     assert stock is not None
     source = torch.Generator().manual_seed(seed)
