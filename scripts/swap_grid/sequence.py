@@ -16,11 +16,17 @@ from rcas_plugin.metrics.sequence import sequence_figures
 
 #: Of the remaining labels, recognised in points (percent): after the first swap, and after all of them.
 AFTER_ONE, AFTER_ALL = "remaining, one swap: recognised", "remaining, all swaps: recognised"
-#: What is printed of the figures.
-SHOWN = (
-    "new, one swap: distance", "new: distance", "new: recognised", "seen as the old class", AFTER_ONE, AFTER_ALL, "forgetting",
-    "parameters added in G", "seconds",
-)  # fmt: skip
+#: What is printed: figure -> its head. Of the first swap, and of all.
+OF_ONE = {
+    "new, one swap: distance": "new class: distance", "new, one swap: recognised": "recognised, %",
+    "old class left, one swap": "old class left, %", AFTER_ONE: "remaining: recognised, %",
+    "remaining, one swap: distance": "distance",
+}  # fmt: skip
+OF_ALL = {
+    "new: distance": "new classes: distance", "new: recognised": "recognised, %", "seen as the old class": "old class left, %",
+    AFTER_ALL: "remaining: recognised, %", "remaining, all swaps: distance": "distance", "forgetting": "forgetting, points",
+    "parameters added in G": "parameters added in G", "seconds": "processor seconds",
+}  # fmt: skip
 
 
 def after_one(row: Mapping[str, Any]) -> dict[str, float]:
@@ -114,18 +120,26 @@ def less_than_real(
 
 
 def print_tables(title: str, table: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]]) -> None:
-    """Print both as Markdown: means, and of the differences the intervals."""
-    print(f"\n{title}\n| method, data | runs | " + " | ".join(SHOWN) + " |\n" + "| --- " * (len(SHOWN) + 2) + "|")
-    for name, figures in table.items():
-        cells = [f"{figures[figure][0]:,.1f}" if figure in figures else "" for figure in SHOWN]
-        print(f"| {name} | {figures['runs']}, {figures['runs of all swaps']} | " + " | ".join(cells) + " |")
+    """Print both as Markdown, means with their intervals."""
+    for moment, runs, heads in (("after one swap", "runs", OF_ONE), ("after all swaps", "runs of all swaps", OF_ALL)):
+        print(f"\n| {title}, {moment} | runs | " + " | ".join(heads.values()) + " |\n" + "| --- " * (len(heads) + 2) + "|")
+        for name, figures in table.items():
+            if figures[runs]:
+                print(f"| {name} | {figures[runs]} | " + " | ".join(_interval(figures[figure]) for figure in heads) + " |")
     if differences:
-        print("\n| less than on real images, points | runs | after one swap | after all |\n| --- | --- | --- | --- |")
+        print(
+            f"\n| {title}, recognised, less than on real images | runs | after one swap | runs | after all |\n"
+            + "| --- " * 5
+            + "|"
+        )
     for name, figures in differences.items():
-        cells = [_interval(figures[figure]) if figure in figures else "" for figure in (AFTER_ONE, AFTER_ALL)]
-        print(f"| {name} | {figures['runs']}, {figures.get('runs of all swaps', 0)} | " + " | ".join(cells) + " |")
+        after = _interval(figures[AFTER_ALL], "+") if AFTER_ALL in figures else ""
+        counts = figures["runs"], figures.get("runs of all swaps", "")
+        print(f"| {name} | {counts[0]} | {_interval(figures[AFTER_ONE], '+')} | {counts[1]} | {after} |")
 
 
-def _interval(values: Sequence[float]) -> str:
-    mean, low, high = values
-    return f"{mean:+.1f}" if low == high else f"{mean:+.1f} [{low:+.1f}, {high:+.1f}]"
+def _interval(values: Sequence[float], sign: str = "") -> str:
+    """The mean with the ends of its interval, where there is more than one run."""
+    digits = 0 if max(map(abs, values)) >= 1000 else 1
+    mean, low, high = (f"{value:{sign},.{digits}f}" for value in values)
+    return mean if low == high else f"{mean} [{low}, {high}]"
