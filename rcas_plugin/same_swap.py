@@ -25,7 +25,7 @@ def same_swap(record: Record, settings: CommonSettings) -> bool:
     if recorded is None:
         return False  # no swap, of another version, or of a method that is not at hand
     not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
-    recorded_keys, section_keys = (which.model_dump(exclude=not_compared) for which in (recorded, settings))
+    recorded_keys, section_keys = (_of_files(which.model_dump(exclude=not_compared)) for which in (recorded, settings))
     return (
         recorded_keys == section_keys
         and _folder(recorded.new_data) == _folder(settings.new_data)
@@ -62,6 +62,12 @@ def _same_remaining(record: Record, recorded: CommonSettings, settings: CommonSe
     if "all" in (recorded.remaining, settings.remaining):
         return recorded.remaining == settings.remaining
     return {label_of(ref, record.labels) for ref in settings.remaining} == set(record.remaining or ())
+
+
+def _of_files(keys: dict[str, Any]) -> dict[str, Any]:
+    """The keys with the file that feature_replay's `classifier` names, in whatever words."""
+    named = keys.get("classifier")
+    return {**keys, "classifier": str(Path(named).resolve())} if isinstance(named, str) else keys
 
 
 def _folder(path: str | None) -> Path | None:

@@ -28,7 +28,7 @@ from rcas_plugin.files import is_plain_name
 from rcas_plugin.gan import DISCRIMINATOR, GENERATOR, Gan, sample_images
 from rcas_plugin.labels import LabelPlan, name_labels
 from rcas_plugin.methods.bn_propagation.adapter import norm_in_state, norm_limits, propagate, propagations
-from rcas_plugin.methods.bn_propagation.label_tables import find_label_tables
+from rcas_plugin.methods.bn_propagation.label_tables import LabelTable, find_label_tables
 from rcas_plugin.record import Record, plain_record, write_record
 from rcas_plugin.sampling.build import Builder
 from rcas_plugin.studiogan.folding import plain_content, without_moments
@@ -147,15 +147,34 @@ def _best(source: Path) -> Checkpoint | None:
     return None if kept_step(source) is None else Checkpoint.read(source, best=True)
 
 
+def tables_to_widen(
+    gan: Gan, states: Mapping[str, Mapping[str, Any]], names: Sequence[str], labels: Sequence[str]
+) -> list[LabelTable]:
+    """The weights of G and D that get a row or column for each new label.
+
+    Args:
+        gan: networks of all labels.
+        states: `generator` and `discriminator` -> state dict of the labels before.
+        names: of the labels before.
+        labels: of the new ones.
+
+    Raises:
+        RcasError: these networks cannot get more labels.
+    """
+    total = len(names) + len(labels)
+    plan = LabelPlan(total, dict.fromkeys(range(len(names), total)), {}, (*names, *labels), tuple(names))
+    tables = find_label_tables(gan, states, plan, asked="--labels: rcas widen")
+    if all(table.role != GENERATOR for table in tables):
+        raise RcasError("-ckpt: this generator has no row or column a label, so it cannot get more; take a conditional GAN")
+    return tables
+
+
 @torch.no_grad()
 def _widened(gan: Gan, checkpoint: Checkpoint, names: Sequence[str], labels: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Fill networks of more labels from a plain checkpoint; returns their plain state dicts, on the CPU, by network."""
     before, total = len(names), len(names) + len(labels)
     new = range(before, total)
-    plan = LabelPlan(total, dict.fromkeys(new), {}, (*names, *labels), tuple(names))
-    tables = find_label_tables(gan, checkpoint.states, plan, asked="--labels: rcas widen")
-    if all(table.role != GENERATOR for table in tables):
-        raise RcasError("-ckpt: this generator has no row or column a label, so it cannot get more; take a conditional GAN")
+    tables = tables_to_widen(gan, checkpoint.states, names, labels)
     for name, network in gan.networks.items():
         state: Mapping[str, Any] = checkpoint.states[name]
         load_plain(network, state)

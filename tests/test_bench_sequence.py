@@ -117,7 +117,7 @@ def test_images_that_are_drawn_once_come_again(bench: ModuleType) -> None:
 
     def replayed() -> tuple[int, int]:
         """Of four batches: how many images are replayed, and how many of them differ."""
-        batches = lifecycle.ReplayedBatches(pretrained, plan, share=0.0, seed=0)
+        batches = lifecycle.ReplayedBatches(pretrained, plan, drawn=plan.live, seed=0)
         shown = [batches(images, labels, torch.device("cpu")) for _ in range(4)]
         made = torch.cat([batch[of != 1] for batch, of in shown])
         return len(made), len(made.flatten(1).mul(1000).round().unique(dim=0))

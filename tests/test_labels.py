@@ -352,3 +352,7 @@ def test_new_classes_have_their_share_of_what_is_drawn() -> None:
     assert two.drawn(0.25) == (0, 1, 2, 3, 4), "and not less"
     assert sorted(two.drawn(0.5)) == [0, 0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4]
     assert LabelPlan(2, {0: 0, 1: 1}, {}, ("a", "b"), ("c", "d")).drawn(0.5) == (0, 1)
+    many = LabelPlan(4, {1: 1, 2: 2, 3: 3}, {0: 0}, tuple("avwx"), tuple("abcd"))
+    assert many.drawn(0.5) == (0, 1, 2, 3), "three of four have more than half as it is"
+    assert sorted(many.drawn(0.5, exactly=True)) == [0, 0, 0, 1, 2, 3], "no more than half"
+    assert many.drawn(0.0, exactly=True) == (0, 1, 2, 3)

@@ -137,6 +137,13 @@ def test_the_same_swap_in_other_words_goes_on(section: dict[str, Any]) -> None:
     assert same_swap(recorded({"swap": {"b": "d"}}), parse_settings(section))
 
 
+def test_a_classifier_is_the_same_file_however_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    section = {"swap": {"b": "d"}, "method": "feature_replay", "classifier": str(tmp_path / "c.safetensors")}
+    for named, same in (("c.safetensors", True), ("./c.safetensors", True), ("other.safetensors", False)):
+        assert same_swap(recorded(section), parse_settings({**section, "classifier": named})) == same
+
+
 @pytest.mark.parametrize(
     "section",
     [

@@ -93,7 +93,7 @@ def look_at_files(root: str | Path, classes: Mapping[str, Sequence[str]]) -> Dat
 
 
 def seen(look: DatasetLook) -> dict[str, Any] | None:
-    """What a record says of the images (`rcas_plugin.record.ImagesSeen`); None where none can be read."""
+    """What there is to record of the images (`rcas_plugin.record.images_seen`); None where none can be read."""
     return None if look.size is None else {"gray": look.gray, "size": list(look.size)}
 
 

@@ -24,7 +24,13 @@ def fingerprint(images: Tensor, classes: DataClasses) -> str:
 
 
 def read_images(folder: Path, size: int, look: DatasetLook | None = None) -> tuple[Tensor, Tensor, DataClasses]:
-    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; the centre square, resized.
+    """All images (n, 3, size, size) in [-1, 1], their class indices (n,), and the classes; arguments as of `read_bytes`."""
+    images, targets, classes = read_bytes(folder, size, look)
+    return images.float().div_(255).sub_(0.5).div_(0.5), targets, classes
+
+
+def read_bytes(folder: Path, size: int, look: DatasetLook | None = None) -> tuple[Tensor, Tensor, DataClasses]:
+    """All images (n, 3, size, size) as uint8, their class indices (n,), and the classes; the centre square, resized.
 
     Args:
         folder: holds a folder a class.
@@ -34,11 +40,11 @@ def read_images(folder: Path, size: int, look: DatasetLook | None = None) -> tup
     # classes of one colour are fine to try things on here, so none is asked about
     if refusals := problems(look or look_at(folder), Preparation(size, "lanczos"), used=()):
         raise RcasError(refusals[0])
-    data = ClassFolders(folder, transforms.Compose([
-        _centre_square, transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS), transforms.ToTensor(),
-        transforms.Normalize([0.5] * 3, [0.5] * 3)]))  # fmt: skip
-    bar = tqdm(data, desc="reading images", unit="image", delay=2, disable=None)
-    images = torch.stack([image for image, _ in bar])
+    resize = transforms.Resize((size, size), transforms.InterpolationMode.LANCZOS)
+    data = ClassFolders(folder, transforms.Compose([_centre_square, resize, transforms.PILToTensor()]))
+    images = torch.empty(len(data), 3, size, size, dtype=torch.uint8)
+    for place, (image, _) in enumerate(tqdm(data, desc="reading images", unit="image", delay=2, disable=None)):
+        images[place] = image
     targets = torch.tensor(data.targets)
     counts = torch.bincount(targets, minlength=len(data.classes)).tolist()
     return images, targets, DataClasses(tuple(data.classes), tuple(counts))

@@ -28,9 +28,10 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, default_device, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
-from rcas_plugin.record import plain_record, swap_record, write_record
+from rcas_plugin.record import plain_record, read_record, swap_record, write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
+from rcas_plugin.run.images import images_seen
 from rcas_plugin.run.lifecycle import Lifecycle
 from rcas_plugin.same_swap import same_swap, settings_of
 from rcas_plugin.settings import parse_settings
@@ -115,8 +116,10 @@ def train(
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
         run = _Run(new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
+    replays = settings is not None and ckpt_dir is not None and methods[settings.method].shown(settings) == "new"
+    images_of = images_seen(seen(look), read_record(ckpt_dir) if replays and ckpt_dir is not None else None)
     sections = {name: keys for name, keys in config.items() if name != "RCAS"}
-    run.record = {**run.record, "config": sections, "embedded": True, "images": seen(look)}
+    run.record = {**run.record, "config": sections, "embedded": True, "images": images_of}
     return run.train(save_freq, progress=progress)
 
 

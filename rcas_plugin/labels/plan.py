@@ -62,17 +62,18 @@ class LabelPlan:
         """The labels that are drawn for fakes: remaining ones and slots, ascending."""
         return tuple(sorted({*self.slots, *self.remaining}))
 
-    def drawn(self, share: float = 0.0, draws: Literal["all", "new"] = "all") -> tuple[int, ...]:
+    def drawn(self, share: float = 0.0, draws: Literal["all", "new"] = "all", *, exactly: bool = False) -> tuple[int, ...]:
         """The live labels as fakes draw them, each entry alike: a slot stands there so often that the slots have their share.
 
         Args:
             share: of the new classes together, at least, under 1; 0 draws each label as often as any other.
             draws: `new` for the new classes alone (`Method.draws`).
+            exactly: the share is no less and no more.
         """
         slots, remaining = sorted(self.slots), sorted(self.remaining)
         if draws == "new":
             return tuple(slots)
-        if share <= len(slots) / len(self.live) or not remaining:
+        if not remaining or not share or (share <= len(slots) / len(self.live) and not exactly):
             return self.live
         part = Fraction(share).limit_denominator(100)
         times = part.numerator * len(remaining), (part.denominator - part.numerator) * len(slots)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from rcas_plugin.registry import methods
 from rcas_plugin.sampling.build import Builder, is_trained_embedded, key_of_main
 from rcas_plugin.settings import CommonSettings, parse_settings
 from rcas_plugin.studiogan.locate import find_studiogan
+from rcas_plugin.widen import tables_to_widen
 
 #: Keys of the RCAS section that follow from the plan: which classes, under which labels, by which method and classifier.
 SET_HERE = ("method", "swap", "add", "classes", "classifier", "labels", "new_data", "remaining")
@@ -85,7 +87,7 @@ def check_gan(plan: Plan, config: Mapping[str, Any], studiogan: Path | None) -> 
         studiogan: the root folder of a StudioGAN elsewhere.
 
     Raises:
-        RcasError: nothing here can train that GAN, or the plan's `gan.ckpt` cannot be taken up.
+        RcasError: nothing here can train that GAN, it cannot get more labels, or the plan's `gan.ckpt` cannot be taken up.
     """
     embedded = is_trained_embedded(config)
     if not embedded and config["DATA"]["img_size"] == 16 and config.get("MODEL", {}).get("backbone", "resnet") == "resnet":
@@ -96,13 +98,15 @@ def check_gan(plan: Plan, config: Mapping[str, Any], studiogan: Path | None) -> 
     source = None if embedded else find_studiogan(studiogan)
     builder = Builder(Path(plan.gan.cfg or ""), base_config(config, len(plan.tasks[0]), None), source)
     try:
-        gan = builder.build(len(plan.classes))
+        first, gan = builder.build(len(plan.tasks[0])), builder.build(len(plan.classes))
+        states = {role: network.state_dict() for role, network in first.networks.items()}
+        tables_to_widen(gan, states, plan.tasks[0], plan.classes[len(plan.tasks[0]) :])
     except RcasError as error:
-        raise RcasError(f"gan.cfg: {str(error).removeprefix('--cfg: ')}") from None
+        raise RcasError(f"gan.cfg: {re.sub('^--?[a-z]+: ', '', str(error))}") from None
     if plan.gan.ckpt is not None:
         record = read_record(plan.gan.ckpt)
         _check_record(plan, record, plan.gan.ckpt)
-        _check_tensors(plan, builder, record, plan.gan.ckpt)
+        _check_tensors(plan, builder, first, record, plan.gan.ckpt)
     return gan
 
 
@@ -125,7 +129,7 @@ def _check_record(plan: Plan, record: Record, ckpt: str) -> None:
         )
 
 
-def _check_tensors(plan: Plan, builder: Builder, record: Record, ckpt: str) -> None:
+def _check_tensors(plan: Plan, builder: Builder, first: Gan, record: Record, ckpt: str) -> None:
     """Raise `RcasError` unless a checkpoint is of the config's networks: by what it records, and by its tensors."""
     model, recorded = builder.config.get("MODEL", {}), (record.config or {}).get("MODEL", {})
     for key, value in recorded.items():
@@ -135,9 +139,9 @@ def _check_tensors(plan: Plan, builder: Builder, record: Record, ckpt: str) -> N
                 "take the config that trained it"
             )
     try:
-        checkpoint, networks = Checkpoint.read(ckpt), builder.build(len(plan.tasks[0])).networks
+        checkpoint = Checkpoint.read(ckpt)
         for network, role in (("G", "generator"), ("D", "discriminator")):
-            compare(checkpoint.folded.states[role], networks[role].state_dict(), checkpoint.files[network],
+            compare(checkpoint.folded.states[role], first.networks[role].state_dict(), checkpoint.files[network],
                     model.get("backbone", "resnet"))  # fmt: skip
     except RcasError as error:
         raise RcasError(f"gan.ckpt: {str(error).removeprefix('-ckpt: ')}") from None

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from rcas_plugin.data.folders import list_folders
-from rcas_plugin.data.stock import Stock, as_bytes
-from rcas_plugin.embedded.data import read_images
+from rcas_plugin.data.stock import Stock
+from rcas_plugin.embedded.data import read_bytes
 from rcas_plugin.errors import RcasError
 from rcas_plugin.lifelong.plan import Plan
 
@@ -40,13 +40,13 @@ class Images:
         return Stock(images, labels, self.classes)
 
 
-def check_data(plan: Plan) -> dict[str, int]:
-    """The number of training images of each class.
+def check_data(plan: Plan) -> dict[str, dict[str, int]]:
+    """`train` and `valid` -> the number of images of each class.
 
     Raises:
         RcasError: a class has no images in one of the parts.
     """
-    counts: dict[str, int] = {}
+    counts: dict[str, dict[str, int]] = {}
     for part in PARTS:
         folder = Path(plan.data) / part
         if not folder.is_dir():
@@ -55,7 +55,7 @@ def check_data(plan: Plan) -> dict[str, int]:
         for name in plan.classes:
             if not listed.get(name):
                 raise RcasError(f"tasks: the class {name!r} has no images in {folder}; allowed: {', '.join(sorted(listed))}")
-            counts.setdefault(name, listed[name])
+        counts[part] = {name: listed[name] for name in plan.classes}
     return counts
 
 
@@ -109,7 +109,7 @@ def read_tasks(plan: Plan, folders: Sequence[Path]) -> Images:
     parts: dict[str, list[tuple[Tensor, Tensor]]] = {part: [] for part in PARTS}
     for folder in folders:
         for part in PARTS:
-            images, targets, names = read_images(folder / part, plan.size)
+            images, targets, names = read_bytes(folder / part, plan.size)
             places = torch.tensor([plan.classes.index(name) for name in names.names])
-            parts[part].append((as_bytes(images), places[targets]))
+            parts[part].append((images, places[targets]))
     return Images(tuple(parts["train"]), tuple(parts["valid"]), len(plan.classes))

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import load_file, save_file
 
@@ -17,6 +18,7 @@ from rcas_plugin.embedded import loop
 from rcas_plugin.embedded.networks import with_defaults
 from rcas_plugin.errors import RcasError
 from rcas_plugin.files import atomic_path
+from rcas_plugin.record import read_record
 from rcas_plugin.sampling.build import is_trained_embedded
 from rcas_plugin.sampling.replay import Replay
 from rcas_plugin.settings import ClassRef
@@ -82,12 +84,15 @@ def train_gan(
     Raises:
         RcasError: the config, the data or the checkpoint do not fit; or main.py has failed.
     """
-    path, embedded = folder / CONFIG, is_trained_embedded(config)
+    path, embedded, begun = folder / CONFIG, is_trained_embedded(config), newest_run(folder)
     if embedded:
         config = with_defaults(config)
+    if begun is not None and "classifier" in config.get("RCAS", {}):
+        # its own copy goes on, wherever the output folder was when it was begun
+        recorded = (read_record(begun).swap or {}).get("classifier")
+        config = {**config, "RCAS": {**config["RCAS"], "classifier": recorded or config["RCAS"]["classifier"]}}
     with atomic_path(path) as temporary:
         temporary.write_text(yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True), encoding="utf-8")
-    begun = newest_run(folder)
     if embedded and start is None and begun is not None:
         shutil.rmtree(folder / "checkpoints")
         begun = None
@@ -99,6 +104,7 @@ def train_gan(
     command = training_command(
         find_studiogan(studiogan), begun or start, data, folder, save_freq, "-cfg", str(path), "--seed", str(seed)
     )
+    torch.cuda.empty_cache()  # what this process holds of a GPU's memory main.py could not take
     code, interrupted = run_main(command)
     if interrupted:
         raise KeyboardInterrupt

@@ -62,7 +62,7 @@ def count_done(out: Path) -> int:
     return sum(Stage(path.parent).done for path in out.rglob(STAGE))
 
 
-def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
+def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, Mapping[str, int]]) -> None:
     """Hold what an output folder was begun with against what is asked for now; nothing is written.
 
     More strategies and seeds may be asked for later, and data and config may lie elsewhere then. What no stage has been made of
@@ -72,7 +72,7 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
         out: the output folder.
         plan: what is asked for.
         config: the content of the GAN's config; None without one.
-        counts: training images a class.
+        counts: `train` and `valid` -> images a class.
 
     Raises:
         RcasError: a key has another value than it was begun with.
@@ -80,8 +80,9 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
     path = out / BEGUN
     if not path.is_file():
         return
-    begun = json.loads(path.read_text(encoding="utf-8"))
-    flat, flat_begun = (_flat(_bound(out, content)) for content in (_asked(plan, config, counts), begun))
+    begun, asked = json.loads(path.read_text(encoding="utf-8")), _asked(plan, config, counts)
+    begun.setdefault("test_images", asked["test_images"])  # which were not recorded at first
+    flat, flat_begun = (_flat(_bound(out, content)) for content in (asked, begun))
     for key in dict.fromkeys([*flat, *flat_begun]):
         if flat.get(key) != flat_begun.get(key):
             raise RcasError(
@@ -90,16 +91,17 @@ def check_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts:
             )
 
 
-def write_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> None:
+def write_begun(out: Path, plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, Mapping[str, int]]) -> None:
     """Record what an output folder is of, once `check_begun` has found nothing; arguments as there."""
     write_json(out / BEGUN, _asked(plan, config, counts))
 
 
-def _asked(plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, int]) -> dict[str, Any]:
+def _asked(plan: Plan, config: Mapping[str, Any] | None, counts: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
     """What is recorded, as it comes out of a file."""
     asked = {
         **plan.model_dump(mode="json", exclude={"strategies": True, "seeds": True, "data": True, "gan": {"cfg"}}),
-        "images": dict(counts),
+        "images": counts["train"],
+        "test_images": counts["valid"],
         "config": None if config is None else dict(config),
     }
     return dict(json.loads(json.dumps(asked)))

@@ -130,6 +130,7 @@ def _by_teacher(
     """
     assert lesson.past is not None, "it replays"
     teacher.eval()
+    of_features = losses.features if lesson.old > 1 else 0.0  # one class taught the teacher no features
     draw = _drawing(keys, lesson.seed, device_of(classifier))
     half = keys.batch_size // 2
     while True:
@@ -142,7 +143,7 @@ def _by_teacher(
         yield (
             losses.new * new_classes(logits[half:], labels)
             + losses.distillation * distillation(logits[:half], before, losses.temperature)
-            + losses.features * feature_distance(hidden[:half], hidden_before)
+            + of_features * feature_distance(hidden[:half], hidden_before)
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -37,16 +38,16 @@ class ReplayedBatches:
     Args:
         pretrained: draws the images.
         plan: which labels remain.
-        share: of the new classes together, at least (`LabelPlan.drawn`).
+        drawn: the labels of a batch, each entry alike (`Method.drawn`).
         seed: of labels, latents and StyleGAN's noise.
 
     Attributes:
         batches: those of this step that no fakes were made beside (`Method.fakes_of`), oldest first.
     """
 
-    def __init__(self, pretrained: Pretrained, plan: LabelPlan, *, share: float = 0.0, seed: int = 0) -> None:
+    def __init__(self, pretrained: Pretrained, plan: LabelPlan, *, drawn: Sequence[int], seed: int = 0) -> None:
         self.pretrained = pretrained
-        self.drawn = torch.tensor(plan.drawn(share))
+        self.drawn = torch.tensor(drawn)
         self.remaining = torch.tensor(sorted(plan.remaining))
         self.source = source_of(seed)
         self.batches: deque[ReplayedBatch] = deque()

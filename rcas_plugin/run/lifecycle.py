@@ -273,5 +273,5 @@ def _keep(method: Method, gan: Gan) -> Pretrained | None:
     if settings.retain:
         method.retained = losses["class_swap"](pretrained, plan, weight=settings.retain, seed=seed)
     if replays:
-        method.replay = ReplayedBatches(pretrained, plan, share=settings.drawn_share, seed=seed)
+        method.replay = ReplayedBatches(pretrained, plan, drawn=method.drawn(settings, plan), seed=seed)
     return pretrained

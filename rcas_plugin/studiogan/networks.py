@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
+import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import yaml
 
 from rcas_plugin.checkpoints.folder import checkpoint_files, compare, read_checkpoint
+from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, default_device
 from rcas_plugin.studiogan.activation import activate
 from rcas_plugin.studiogan.latents import latents_of
@@ -54,4 +57,10 @@ def _configurations(config: Any, cfg: str | Path | Mapping[str, Any]) -> Any:
     with tempfile.TemporaryDirectory(prefix="rcas-config-") as folder:
         path = Path(folder) / "config.yaml"
         path.write_text(yaml.safe_dump(dict(cfg)), encoding="utf-8")
-        return config.Configurations(str(path))
+        said = io.StringIO()
+        try:
+            with contextlib.redirect_stderr(said):
+                return config.Configurations(str(path))
+        except SystemExit:  # a mistake in it ends a run of main.py with a sentence
+            sentence = said.getvalue().strip().removeprefix("rcas: error: ").replace(f"-cfg: {path}", "--cfg: the config")
+            raise RcasError(sentence) from None

@@ -5,7 +5,7 @@ A row of the grid that bears a change's name runs with it; a row of swaps in a r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import cast
@@ -82,9 +82,9 @@ class DrawnOnce:
 def drawn_once(count: int) -> Iterator[None]:
     """Meanwhile `remaining_data: replay` shows `count` images of each label that are drawn once, in place of new ones."""
 
-    def batches(pretrained: Pretrained, plan: LabelPlan, *, share: float, seed: int) -> ReplayedBatches:
+    def batches(pretrained: Pretrained, plan: LabelPlan, *, drawn: Sequence[int], seed: int) -> ReplayedBatches:
         pool = pretrained.latents(count, source_of(seed + 1))
-        return ReplayedBatches(cast(Pretrained, DrawnOnce(pretrained, pool)), plan, share=share, seed=seed)
+        return ReplayedBatches(cast(Pretrained, DrawnOnce(pretrained, pool)), plan, drawn=drawn, seed=seed)
 
     with mock.patch("rcas_plugin.run.lifecycle.ReplayedBatches", batches):
         yield

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,13 +11,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from rcas_plugin import cli
+from rcas_plugin.checkpoints.checkpoint import Checkpoint
+from rcas_plugin.embedded.steps import Loop
 from rcas_plugin.lifelong import alternation
 from rcas_plugin.lifelong.data import link_task
-from rcas_plugin.lifelong.generators import base_config, task_section, train_gan
+from rcas_plugin.lifelong.generators import base_config, newest_run, task_section, train_gan
 from rcas_plugin.lifelong.plan import read_plan
 from rcas_plugin.record import RECORD, read_record
 from rcas_plugin.report.classify import PAGE, RESULTS, read_classify
@@ -247,7 +251,46 @@ def test_a_broken_image_leaves_nothing_behind(tmp_path: Path, capsys: pytest.Cap
     assert not out.exists()
     broken.unlink()  # which changes the number of images
     assert cli.main(["classify", str(path), "-o", str(out)]) == 0
-    assert json.loads((out / "begun.json").read_text())["images"]["a"] == 4
+    begun = json.loads((out / "begun.json").read_text())
+    assert begun["images"]["a"] == 4
+    shutil.copy(tmp_path / "data" / "valid" / "a" / "0.png", tmp_path / "data" / "valid" / "a" / "more.png")
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 2
+    assert "test_images.a: it is 3" in capsys.readouterr().err
+    del begun["test_images"]
+    (out / "begun.json").write_text(json.dumps(begun))  # as an earlier version wrote it
+    assert cli.main(["classify", str(path), "-o", str(out)]) == 0
+
+
+def test_a_run_that_was_interrupted_and_moved_ends_as_one_that_was_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Interrupted inside the later GAN's steps, after its first save; its classifier lies elsewhere from then on."""
+    plan = {"tasks": [["a", "b"], ["d"], ["c"]], "strategies": ["feature_replay"]}
+    path = write(tmp_path, **plan, gan={**PLAN["gan"], "steps": 8})
+    whole, begun, moved = tmp_path / "whole", tmp_path / "begun", tmp_path / "moved"
+    assert cli.main(["classify", str(path), "-o", str(whole)]) == 0
+    step = Loop.step
+
+    def interrupted(loop: Loop, number: int) -> None:
+        if loop.lifecycle is not None and number == 5:
+            raise KeyboardInterrupt
+        step(loop, number)
+
+    monkeypatch.setattr(Loop, "step", interrupted)
+    assert cli.main(["classify", str(path), "-o", str(begun)]) == 130
+    monkeypatch.undo()
+    monkeypatch.setenv("STUDIOGAN_ROOT", str(tmp_path / "none"))
+    begun.rename(moved)
+    resumed: list[int] = []
+    monkeypatch.setattr(Loop, "step", lambda loop, number: resumed.append(number) or step(loop, number))
+    assert cli.main(["classify", str(path), "-o", str(moved)]) == 0
+    assert resumed == [4, 5, 6, 7]
+    made = [file.relative_to(whole) for pattern in ("result.json", "*.safetensors") for file in whole.rglob(pattern)]
+    made = [file for file in made if "checkpoints" not in file.parts]  # which have the time in their names
+    assert len(made) > 5
+    assert [file for file in made if (whole / file).read_bytes() != (moved / file).read_bytes()] == []
+    ends = [newest_run(out / "seed-0" / "feature_replay" / "gan-1") for out in (whole, moved)]
+    states = [Checkpoint.read(end).states["generator"] for end in ends if end is not None]
+    assert len(states) == 2
+    assert all(torch.equal(value, states[1][name]) for name, value in states[0].items() if isinstance(value, torch.Tensor))
 
 
 def test_a_gan_may_be_asked_for_later(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_stages_that_are_done_are_counted(tmp_path: Path) -> None:
     assert count_done(tmp_path) == 1
 
 
-COUNTS, CONFIG = {"a": 3, "b": 3}, {"DATA": {"img_size": 32}}
+COUNTS, CONFIG = {part: {"a": 3, "b": 3} for part in ("train", "valid")}, {"DATA": {"img_size": 32}}
 
 
 def test_a_plan_may_grow_in_seeds_and_strategies_alone(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_a_plan_may_grow_in_seeds_and_strategies_alone(tmp_path: Path) -> None:
     with pytest.raises(RcasError, match=r"^config.DATA.img_size: it is 16, and .* was begun with 32"):
         check_begun(tmp_path, PLAN, {"DATA": {"img_size": 16}}, COUNTS)
     with pytest.raises(RcasError, match=r"^images.b: it is 4, and .* was begun with 3"):
-        check_begun(tmp_path, PLAN, CONFIG, {**COUNTS, "b": 4})
+        check_begun(tmp_path, PLAN, CONFIG, {**COUNTS, "train": {**COUNTS["train"], "b": 4}})
 
 
 def test_what_no_stage_was_made_of_may_change(tmp_path: Path) -> None:

@@ -66,6 +66,17 @@ def test_both_kinds_of_replay_learn_the_new_class_by_weights_of_their_own(first:
     assert accuracy(unheard, [3], 4) < 0.1, "without cross-entropy nothing teaches it"
 
 
+def test_features_that_one_class_has_taught_are_not_held(first: FeatureClassifier) -> None:
+    """The classifier of one class has learned nothing: its cross-entropy is 0 at any weights."""
+    one, two = (Lesson(stock([3], seed=1), stock([0], seed=2), 4, old) for old in (1, 2))
+    weights = [
+        [train_later(KEYS, LossKeys(features=weight), lesson, first, distils=True).stem[0].weight for weight in (0.0, 5.0)]
+        for lesson in (one, two)
+    ]
+    assert torch.equal(*weights[0])
+    assert not torch.equal(*weights[1])
+
+
 def test_the_same_seed_gives_the_same_classifier(first: FeatureClassifier) -> None:
     again = train_first(KEYS, Lesson(stock([0, 2]), None, 3), 4, CPU)
     other = train_first(KEYS, Lesson(stock([0, 2]), None, 3, seed=1), 4, CPU)

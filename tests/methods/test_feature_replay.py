@@ -281,6 +281,27 @@ def test_a_new_d_is_fitted_to_g_before_the_first_step(gan: Gan) -> None:
     assert differing(generator, gan.generator) == []
 
 
+def test_half_of_each_batch_is_replayed_however_many_classes_are_new(gan: Gan) -> None:
+    plan = LabelPlan(4, {1: 0, 2: 1, 3: 2}, {0: 3}, ("a", "v", "w", "x"), ("a", "b", "c", "d"))
+    method = method_of(plan, swap={1: 0, 2: 1, 3: 2})
+    Lifecycle.begin(method, gan, Checkpoint.of(gan))
+    assert method.replay is not None
+    images, slots = real_images(3, 8).double(), torch.full((8,), 3)
+    labels = torch.cat([method.replay(images, slots, torch.device("cpu"))[1] for _ in range(100)])
+    assert float((labels == 0).double().mean()) == pytest.approx(0.5, abs=0.06)
+    assert method.drawn(method.settings, plan).count(0) == 3
+
+
+@pytest.mark.parametrize(("named", "count"), [(False, 400), (True, 11)])
+def test_a_warm_up_alone_looks_at_no_more_images_than_its_updates(named: bool, count: int, gan: Gan, tmp_path: Path) -> None:
+    """One update of 32 images, of three labels; a classifier that is trained as well is shown all."""
+    save_classifier(tmp_path / FILE, FeatureClassifier(3, 4, width=2, depth=1).double(), PLAN.names)
+    keys = {"classifier": str(tmp_path / FILE)} if named else {}
+    method = method_of(**{**keys, "train_classifier": {"images": 400, "epochs": 1}, "warm_up": 1})
+    method.attach(gan, Checkpoint.of(gan))
+    assert method._images == count
+
+
 def test_the_classifier_lies_beside_the_run(gan: Gan, tmp_path: Path) -> None:
     method = method_of(directory=tmp_path)
     Lifecycle.begin(method, gan, Checkpoint.of(gan))

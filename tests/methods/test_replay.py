@@ -35,7 +35,7 @@ def gan(pair: Any) -> Gan:
 def test_what_is_drawn_takes_the_place_of_what_is_not_there(gan: Gan) -> None:
     """By hand: the places whose label is the slot's keep their images, the others have the pre-trained generator's."""
     pretrained = copy.deepcopy(gan.generator).eval()
-    replay = ReplayedBatches(Pretrained(gan), PLAN, share=0.5, seed=5)
+    replay = ReplayedBatches(Pretrained(gan), PLAN, drawn=PLAN.drawn(0.5), seed=5)
     with torch.no_grad():
         for parameter in gan.generator.parameters():
             parameter.add_(0.1)  # what is trained in the meantime does not count

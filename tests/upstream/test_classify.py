@@ -46,6 +46,8 @@ def test_classifier_and_gan_in_turn(tmp_path: Path, studiogan: Path) -> None:
     ("strategies", "model", "sentence"),
     [
         (["feature_replay"], {"d_cond_mtd": "AC"}, "gan.rcas.feature_replay: RCAS.method: feature_replay puts a D of its own"),
+        (["replay"], {"g_cond_mtd": "W/O"}, "gan.cfg: this generator has no row or column a label"),
+        (["replay"], {"g_conv_dims": 3}, "gan.cfg: the config has a key that StudioGAN does not know: "),
         (["replay"], {"backbone": "no_such"}, "gan.cfg: StudioGAN builds no networks of the config"),
     ],
 )

@@ -7,10 +7,11 @@ more than 16/17 times; here it counts 16 times, so that it is the penalty that i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed as dist
@@ -31,6 +32,7 @@ from rcas_plugin.methods.feature_replay.discriminator import (
 )
 from rcas_plugin.methods.feature_replay.settings import PRESETS, FeatureReplaySettings
 from rcas_plugin.metrics.classifier import train_classifier
+from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import ADDED, is_added, load_plain
 
 #: The classifier's file in the run's folder.
@@ -78,6 +80,12 @@ class FeatureReplay(Method):
                     f"RCAS.classifier: it takes images of {channels} channels, and this generator makes {images.shape[1]}; "
                     "train one on the images of this config"
                 )
+
+    @classmethod
+    def drawn(cls, settings: CommonSettings, plan: LabelPlan) -> tuple[int, ...]:
+        """The labels of a batch: the new classes have `RCAS.share` of it, no less and no more, however many they are."""
+        draws: Literal["all", "new"] = "new" if settings.remaining_data == "none" else "all"
+        return plan.drawn(settings.drawn_share, draws, exactly=True)
 
     # putting it in -------------------------------------------------------------------------------------------------------
 
@@ -146,14 +154,20 @@ class FeatureReplay(Method):
         )  # fmt: skip
         self.classifier.load_state_dict(trained.state_dict())
 
+    @property
+    def _images(self) -> int:
+        """How many images a label are shown to the classifier that is trained; to D alone, as many as its updates look at."""
+        images, labels = self.settings.train_classifier.images, len(self.context.plan.live)
+        return images if self._trains_classifier else min(images, math.ceil(self.settings.warm_up * WARM_UP_BATCH / labels))
+
     def _fakes(self, gan: Gan) -> tuple[Tensor, Tensor]:
         """Images (n, channels, height, width) of G as it is, and their labels (n,), of every live label alike; on the CPU."""
-        labels = torch.tensor(self.context.plan.live).repeat_interleave(self.settings.train_classifier.images)
+        labels = torch.tensor(self.context.plan.live).repeat_interleave(self._images)
         return sample_images(gan.evaluated, labels, gan.latents, seed=self.context.seed), labels
 
     def _real(self, fakes: Tensor, fake_labels: Tensor) -> tuple[Tensor, Tensor]:
         """What training will show as real: new classes' images, and the remaining labels' or G's own in their place."""
-        plan, images, count = self.context.plan, self.context.real_images, self.settings.train_classifier.images
+        plan, images, count = self.context.plan, self.context.real_images, self._images
         shown: dict[int, Tensor] = {}
         for label in plan.live:
             if images is not None and (label in plan.slots or self.settings.remaining_data == "real"):

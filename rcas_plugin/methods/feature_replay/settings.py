@@ -36,7 +36,10 @@ class FeatureReplaySettings(CommonSettings):
     group_size: int = Field(32, ge=1, description="images whose deviation D sees together")
     r1: PenaltySettings = Field(default_factory=PenaltySettings)
     warm_up: int = Field(
-        100, ge=0, description="updates of a new D before the first step, G as it is; none where D goes on from a swap before"
+        100,
+        ge=0,
+        description="updates of a new D before the first step, G as it is; none where D goes on from a swap before, which "
+        "it does beside a given classifier",
     )
 
 

@@ -70,7 +70,10 @@ def _sample_zy(original: Any) -> Any:
     def sample_zy(*args: Any, **kwargs: Any) -> Any:
         latents, labels, perturbed = original(*args, **kwargs)
         if RUN.lifecycle is not None and RUN.passes.training:
+            drawn = latents
             latents, labels = RUN.lifecycle.method.fakes_of(latents, labels)
+            if perturbed is not None:  # the latents beside it, for the loss of LOSS.apply_zcr
+                perturbed = perturbed + (latents - drawn)
         return latents, labels, perturbed
 
     return sample_zy
