@@ -122,10 +122,11 @@ def less_than_real(
 def print_tables(title: str, table: Mapping[str, Mapping[str, Any]], differences: Mapping[str, Mapping[str, Any]]) -> None:
     """Print both as Markdown, means with their intervals."""
     for moment, runs, heads in (("after one swap", "runs", OF_ONE), ("after all swaps", "runs of all swaps", OF_ALL)):
-        print(f"\n| {title}, {moment} | runs | " + " | ".join(heads.values()) + " |\n" + "| --- " * (len(heads) + 2) + "|")
-        for name, figures in table.items():
-            if figures[runs]:
-                print(f"| {name} | {figures[runs]} | " + " | ".join(_interval(figures[figure]) for figure in heads) + " |")
+        rows = {name: figures for name, figures in table.items() if figures[runs]}
+        if rows:
+            print(f"\n| {title}, {moment} | runs | " + " | ".join(heads.values()) + " |\n" + "| --- " * (len(heads) + 2) + "|")
+        for name, figures in rows.items():
+            print(f"| {name} | {figures[runs]} | " + " | ".join(_interval(figures[figure]) for figure in heads) + " |")
     if differences:
         print(
             f"\n| {title}, recognised, less than on real images | runs | after one swap | runs | after all |\n"
