@@ -9,10 +9,10 @@ from typing import Any
 from rcas_plugin.labels import label_of
 from rcas_plugin.record import Record
 from rcas_plugin.settings import CommonSettings, parse_settings, read_recorded
-from rcas_plugin.settings.common import watching_keys
+from rcas_plugin.settings.common import path_keys, watching_keys
 
 #: Keys of the section that are compared by what they mean for this data set and these labels, not as they are written.
-BY_MEANING = ("swap", "remaining", "labels", "new_data", "preset")
+BY_MEANING = ("swap", "remaining", "labels", "preset")
 
 
 def same_swap(record: Record, settings: CommonSettings) -> bool:
@@ -25,10 +25,9 @@ def same_swap(record: Record, settings: CommonSettings) -> bool:
     if recorded is None:
         return False  # no swap, of another version, or of a method that is not at hand
     not_compared = {**dict.fromkeys(BY_MEANING, True), **watching_keys(type(settings))}
-    recorded_keys, section_keys = (_of_files(which.model_dump(exclude=not_compared)) for which in (recorded, settings))
+    recorded_keys, section_keys = (_keys(which, not_compared) for which in (recorded, settings))
     return (
         recorded_keys == section_keys
-        and _folder(recorded.new_data) == _folder(settings.new_data)
         and (settings.labels is None or tuple(settings.labels) == record.labels_before)
         and len(settings.swap) == len(recorded.swap)
         and all(_same_slot(record, recorded, settings, ref) for ref in settings.swap)
@@ -64,11 +63,8 @@ def _same_remaining(record: Record, recorded: CommonSettings, settings: CommonSe
     return {label_of(ref, record.labels) for ref in settings.remaining} == set(record.remaining or ())
 
 
-def _of_files(keys: dict[str, Any]) -> dict[str, Any]:
-    """The keys with the file that feature_replay's `classifier` names, in whatever words."""
-    named = keys.get("classifier")
-    return {**keys, "classifier": str(Path(named).resolve())} if isinstance(named, str) else keys
-
-
-def _folder(path: str | None) -> Path | None:
-    return None if path is None else Path(path).resolve()
+def _keys(settings: CommonSettings, not_compared: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that are compared as they are; those that name a file or folder by where they lead."""
+    keys = settings.model_dump(exclude=dict(not_compared))
+    named = {name: keys[name] for name in path_keys(type(settings)) if keys[name] is not None}
+    return keys | {name: str(Path(path).resolve()) for name, path in named.items()}

@@ -28,7 +28,7 @@ from rcas_plugin.errors import RcasError
 from rcas_plugin.gan import Gan, default_device, gaussian_latents, seeded
 from rcas_plugin.labels import DataClasses, SwapDataset, resolve_labels
 from rcas_plugin.methods.base import Context, Method
-from rcas_plugin.record import plain_record, read_record, swap_record, write_record
+from rcas_plugin.record import plain_record, swap_record, write_record
 from rcas_plugin.registry import methods
 from rcas_plugin.report.page import REPORT, write_report
 from rcas_plugin.run.images import images_seen
@@ -94,7 +94,7 @@ def train(
         save_freq: steps between checkpoints.
         best: start from the best checkpoint in `ckpt_dir` and not from the newest; a swap that goes on takes the newest.
         progress: show progress bars.
-        device: of the networks (default: `default_device`); checkpoints are the same wherever they were written.
+        device: of the networks (default: `default_device`); checkpoints hold their tensors on the CPU.
 
     Raises:
         RcasError: an `RCAS` section without a checkpoint, or one that does not fit the data.
@@ -116,10 +116,8 @@ def train(
         loop = Loop(gan, images, targets, torch.arange(config["DATA"]["num_classes"]), _options(config),
                     torch.Generator().manual_seed(seed))  # fmt: skip
         run = _Run(new_folder(save_dir, config, cfg_file, "train"), loop, plain_record(classes.names), seed)
-    replays = settings is not None and ckpt_dir is not None and methods[settings.method].shown(settings) == "new"
-    images_of = images_seen(seen(look), read_record(ckpt_dir) if replays and ckpt_dir is not None else None)
     sections = {name: keys for name, keys in config.items() if name != "RCAS"}
-    run.record = {**run.record, "config": sections, "embedded": True, "images": images_of}
+    run.record = {**run.record, "config": sections, "embedded": True, "images": images_seen(seen(look), settings, ckpt_dir)}
     return run.train(save_freq, progress=progress)
 
 

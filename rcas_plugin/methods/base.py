@@ -94,6 +94,7 @@ class Method:
         settings: the run's section, an object of `Settings`; a subclass with keys of its own repeats the annotation.
         changes_labels: whether the GAN may have more or fewer labels than the pre-trained one.
         draws: the labels of a training batch, real and generated: `all`, or `new` for the slots alone. What is judged has all.
+        draws_exactly: whether new classes have `RCAS.share` of a batch and no more, however many they are.
         apart: whether a state of its generator is one for the slots alone, and every other label is made by an earlier state
             (`rcas_plugin.methods.tasks_apart`).
         gan: the networks, from `attach` on.
@@ -106,6 +107,7 @@ class Method:
     former_presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     changes_labels: ClassVar[bool] = False
     draws: ClassVar[Literal["all", "new"]] = "all"
+    draws_exactly: ClassVar[bool] = False
     apart: ClassVar[bool] = False
 
     settings: CommonSettings
@@ -154,7 +156,8 @@ class Method:
     @classmethod
     def drawn(cls, settings: CommonSettings, plan: LabelPlan) -> tuple[int, ...]:
         """The labels that fakes are drawn of in training, each entry alike."""
-        return plan.drawn(settings.drawn_share, "new" if settings.remaining_data == "none" else cls.draws)
+        draws = "new" if settings.remaining_data == "none" else cls.draws
+        return plan.drawn(settings.drawn_share, draws, exactly=cls.draws_exactly)
 
     def attach(self, gan: Gan, checkpoint: Checkpoint) -> None:
         """Give newly built networks the shape that the method trains: adapters around weights, layers of its own.

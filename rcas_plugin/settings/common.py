@@ -23,6 +23,14 @@ class _Watches:
 Watching = Annotated[T, _Watches()]
 
 
+class _Names:
+    """The mark of a key that names a file or folder: two values are the same where they lead to the same place."""
+
+
+#: `key: PathKey = Field(…)`.
+PathKey = Annotated[str | None, _Names()]
+
+
 class Section(BaseModel):
     """A part of the section: immutable, each key of its own type, unknown keys refused. Each key has a `description`."""
 
@@ -66,7 +74,7 @@ class CommonSettings(Section):
     labels: list[str] | None = Field(
         None, description="class folder of each label at pre-training; needed only where no run recorded it"
     )
-    new_data: str | None = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
+    new_data: PathKey = Field(None, description="a folder with the new class's images, or with a sub-folder a new class")
     balance: bool = Field(
         True, description="show the new classes' images so often that each label is drawn as often as the others on average"
     )
@@ -133,3 +141,8 @@ def watching_keys(model: type[BaseModel]) -> dict[str, Any]:
         elif is_section(field.annotation) and (inside := watching_keys(field.annotation)):
             keys[name] = inside
     return keys
+
+
+def path_keys(model: type[BaseModel]) -> list[str]:
+    """The keys of the section itself that name a file or folder (`PathKey`)."""
+    return [name for name, field in model.model_fields.items() if any(isinstance(mark, _Names) for mark in field.metadata)]

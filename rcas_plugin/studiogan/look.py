@@ -14,8 +14,6 @@ from rcas_plugin.data.folders import image_files
 from rcas_plugin.data.look import DatasetLook, look_at, look_at_files, seen
 from rcas_plugin.errors import RcasError
 from rcas_plugin.labels import DataClasses
-from rcas_plugin.record import read_record
-from rcas_plugin.registry import methods
 from rcas_plugin.run.images import images_seen
 from rcas_plugin.studiogan.data import AS_THEY_ARE, TORCHVISION, data_classes, hdf5_path
 from rcas_plugin.studiogan.run import SwapRun, empty_networks
@@ -91,8 +89,7 @@ def check_data(cfgs: Any, swap: SwapRun | None) -> None:
     if trains or RUN.ref_dataset == "train":
         look = look_at(root / "train")
         _refuse(look, preparation, used)
-        replays = swap is not None and methods[swap.settings.method].shown(swap.settings) == "new"
-        cfgs.rcas_images = images_seen(seen(look), read_record(RUN.ckpt_dir) if replays else None)
+        cfgs.rcas_images = images_seen(seen(look), None if swap is None else swap.settings, RUN.ckpt_dir)
         if swap is None:
             _check_ifid(RUN, classes)
         _say("images", look, preparation)

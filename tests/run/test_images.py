@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +11,9 @@ import yaml
 from PIL import Image
 
 from rcas_plugin.embedded import loop
-from rcas_plugin.record import Record, read_record
+from rcas_plugin.record import read_record, write_record
 from rcas_plugin.run.images import images_seen
+from rcas_plugin.settings import parse_settings
 
 
 @pytest.mark.parametrize(
@@ -26,13 +26,15 @@ from rcas_plugin.run.images import images_seen
         (True, "unknown", None),
     ],
 )
-def test_gray_is_what_all_labels_are(shown: bool, before: Any, recorded: bool | None) -> None:
+def test_gray_is_what_all_labels_are(shown: bool, before: Any, recorded: bool | None, tmp_path: Path) -> None:
     seen = {"gray": shown, "size": [8, 8]}
-    images = None if before == "unknown" else {"gray": before, "size": [9, 9]}
-    record = None if before is None else Record.model_validate_json(json.dumps({"images": images}))
-    found = images_seen(seen, record)
+    images = None if before in ("unknown", None) else {"gray": before, "size": [9, 9]}
+    write_record(tmp_path, {"images": images})
+    settings = parse_settings({"swap": {"a": "b"}, "remaining_data": "real" if before is None else "replay"})
+    found = images_seen(seen, settings, tmp_path)
     assert (None if found is None else found["gray"]) == recorded
-    assert images_seen(None, record) is None
+    assert images_seen(None, settings, tmp_path) is None
+    assert images_seen(seen, None, tmp_path) == seen, "a run without a swap"
 
 
 @pytest.mark.usefixtures("short_runs")

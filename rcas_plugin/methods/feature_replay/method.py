@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -32,7 +32,6 @@ from rcas_plugin.methods.feature_replay.discriminator import (
 )
 from rcas_plugin.methods.feature_replay.settings import PRESETS, FeatureReplaySettings
 from rcas_plugin.metrics.classifier import train_classifier
-from rcas_plugin.settings import CommonSettings
 from rcas_plugin.weights.adapters import ADDED, is_added, load_plain
 
 #: The classifier's file in the run's folder.
@@ -53,6 +52,7 @@ class FeatureReplay(Method):
 
     Settings = FeatureReplaySettings
     presets = PRESETS
+    draws_exactly = True
     settings: FeatureReplaySettings
     classifier: FeatureClassifier
 
@@ -80,12 +80,6 @@ class FeatureReplay(Method):
                     f"RCAS.classifier: it takes images of {channels} channels, and this generator makes {images.shape[1]}; "
                     "train one on the images of this config"
                 )
-
-    @classmethod
-    def drawn(cls, settings: CommonSettings, plan: LabelPlan) -> tuple[int, ...]:
-        """The labels of a batch: the new classes have `RCAS.share` of it, no less and no more, however many they are."""
-        draws: Literal["all", "new"] = "new" if settings.remaining_data == "none" else "all"
-        return plan.drawn(settings.drawn_share, draws, exactly=True)
 
     # putting it in -------------------------------------------------------------------------------------------------------
 

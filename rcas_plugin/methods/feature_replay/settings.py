@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from rcas_plugin.settings.common import CommonSettings, Section
+from rcas_plugin.settings.common import CommonSettings, PathKey, Section
 
 
 class ClassifierSettings(Section):
@@ -28,7 +28,7 @@ class PenaltySettings(Section):
 class FeatureReplaySettings(CommonSettings):
     """The `RCAS` section of `method: feature_replay`."""
 
-    classifier: str | None = Field(
+    classifier: PathKey = Field(
         None, description="a classifier.safetensors of rcas classify, whose hidden features D judges; without one it is trained"
     )
     train_classifier: ClassifierSettings = Field(default_factory=ClassifierSettings)
